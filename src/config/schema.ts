@@ -1,0 +1,188 @@
+/** config.yaml as one schema: types, defaults, checks, the editor's JSON Schema and docs/configuration.md come from here. */
+import { Type, type Static, type TSchema } from 'typebox'
+
+// What is written as text and loaded as a number says so in its `format`; `secret: true` marks what is never shown,
+// and allows `xFile` beside `x`: a file that holds the value. load.ts acts on both.
+
+/** Written `500ms`, `30s`, `5m`, `12h`, `30d`; milliseconds once loaded. */
+const duration = (written: string, description: string) =>
+  Type.Unsafe<number>({ type: 'string', format: 'duration', default: written, description })
+
+/** Written `64kb`, `10mb`, `1gb`; bytes once loaded. */
+const size = (written: string, description: string) =>
+  Type.Unsafe<number>({ type: 'string', format: 'size', default: written, description })
+
+const text = (description: string, options: Record<string, unknown> = {}) =>
+  Type.Unsafe<string>({ type: 'string', minLength: 1, description, ...options })
+
+const secret = (description: string) => text(description, { secret: true })
+
+const section = <Properties extends Record<string, TSchema>>(description: string, properties: Properties) =>
+  Type.Object(properties, { additionalProperties: false, description, default: {} })
+
+const word = <Word extends string>(words: readonly Word[], options: Record<string, unknown>) =>
+  Type.Unsafe<Word>({ type: 'string', enum: words, ...options })
+
+const port = (written: number, description: string) =>
+  Type.Integer({ minimum: 0, maximum: 65535, default: written, description })
+
+const listOfText = (description: string) =>
+  Type.Array(Type.String({ minLength: 1 }), { minItems: 1, description })
+
+const identityHeaders = (description: string, options: Record<string, unknown> = {}) =>
+  Type.Unsafe<Readonly<Record<string, string>>>({
+    type: 'object',
+    additionalProperties: { type: 'string', minLength: 1 },
+    propertyNames: { format: 'header-name' },
+    description,
+    ...options,
+  })
+
+const accessRule = Type.Object({
+  roles: Type.Optional(listOfText('Any of these roles.')),
+  scopes: Type.Optional(listOfText('Any of these scopes.')),
+  claims: Type.Optional(Type.Unsafe<Readonly<Record<string, string | number | boolean | readonly (string | number | boolean)[]>>>({
+    type: 'object',
+    minProperties: 1,
+    additionalProperties: {
+      anyOf: [
+        { type: ['string', 'number', 'boolean'] },
+        { type: 'array', minItems: 1, items: { type: ['string', 'number', 'boolean'] } },
+      ],
+    },
+    description: 'Claim → the value it must have, or a list of which it must have one.',
+  })),
+}, { additionalProperties: false, minProperties: 1, description: 'All named kinds must hold; of a kind, any value does.' })
+
+const storeSource = Type.Object({
+  type: Type.Literal('store'),
+}, { additionalProperties: false, description: 'Users kept in `storage`, managed with `gatewarden users`.' })
+
+const htpasswdSource = Type.Object({
+  type: Type.Literal('htpasswd'),
+  file: text('Path of the file. Lines `name:hash`; bcrypt, apr1 and {SHA}. Reread when it changes.', { format: 'path' }),
+  roles: Type.Optional(listOfText('Roles of every user of this file.')),
+}, { additionalProperties: false, description: 'An Apache htpasswd file.' })
+
+const route = Type.Object({
+  path: text('What it serves: `/api` matches `/api` and `/api/…`, never `/apix`. The longest path wins.', { format: 'route-path' }),
+  methods: Type.Optional(Type.Array(Type.String({ format: 'method' }), {
+    minItems: 1,
+    description: 'Only these methods; others are answered 405. GET includes HEAD. All by default.',
+  })),
+  upstream: Type.Unsafe<string | readonly string[]>({
+    anyOf: [
+      { type: 'string', format: 'upstream' },
+      { type: 'array', minItems: 1, items: { type: 'string', format: 'upstream' } },
+    ],
+    description: 'Where it goes: `http://host:port` or `https://…`, without a path; or a list, balanced.',
+  }),
+  access: Type.Unsafe<'public' | 'optional' | 'authenticated' | Static<typeof accessRule>>({
+    anyOf: [{ type: 'string', enum: ['public', 'optional', 'authenticated'] }, accessRule],
+    description: '`public`, `optional` (a valid token is used, none is fine, a bad one is refused), `authenticated`, or a rule. Never left out.',
+  }),
+  stripPrefix: Type.Boolean({ default: false, description: '`/admin/x` arrives as `/x`.' }),
+  preserveHost: Type.Boolean({ default: false, description: 'The upstream sees the Host that the client sent, not its own.' }),
+  forwardAuthorization: Type.Boolean({ default: false, description: 'The upstream sees the `Authorization` header too.' }),
+  websocket: Type.Boolean({ default: true, description: 'WebSocket handshakes are forwarded.' }),
+  timeout: Type.Optional(duration('30s', 'From the request to the head of the answer; after it 504. `timeouts.upstream` by default.')),
+  limits: Type.Optional(Type.Object({
+    body: Type.Optional(size('1gb', 'Largest request body.')),
+  }, { additionalProperties: false, description: 'Limits of this route.' })),
+  identity: Type.Optional(Type.Object({
+    headers: identityHeaders('Header → claim or user attribute; instead of the global ones.'),
+  }, { additionalProperties: false, description: 'Identity headers of this route.' })),
+}, { additionalProperties: false })
+
+export const algorithms = [
+  'ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'EdDSA', 'HS256', 'HS384', 'HS512',
+] as const
+
+export const configSchema = Type.Object({
+  listen: section('The public port.', {
+    host: text('Address to bind.', { default: '127.0.0.1' }),
+    port: port(8080, '0 takes a free one and logs it.'),
+  }),
+  admin: section('Health and metrics: never on the public port.', {
+    host: text('Address to bind.', { default: '127.0.0.1' }),
+    port: port(9090, '0 takes a free one and logs it.'),
+  }),
+  issuer: text('The public URL of this gateway: `iss` of its tokens, and the base of its metadata.', { format: 'issuer', default: 'http://localhost:8080' }),
+  audience: text('`aud` of its tokens.', { default: 'api' }),
+  storage: text('`sqlite:PATH`; relative to the folder the gateway is started in.', { format: 'storage', default: 'sqlite:./data/gatewarden.db' }),
+
+  accessToken: section('The short-lived JWT (RFC 9068).', {
+    algorithm: word(algorithms, { default: 'ES256', description: 'How it is signed. Asymmetric, so that whoever can check cannot forge; HS… needs `secret`.' }),
+    secret: Type.Optional(secret('For HS… alone: at least 32 random bytes, as base64url or hex, or any text of at least 32 bytes.')),
+    lifetime: duration('5m', 'How long it is valid. User attributes and roles that reach an upstream are never older than this.'),
+    clockTolerance: duration('2s', 'How far clocks may differ.'),
+    cacheSize: Type.Integer({ minimum: 0, default: 100_000, description: 'How many verified tokens are remembered.' }),
+  }),
+  refreshToken: section('The long-lived rotating token.', {
+    lifetime: duration('30d', 'Of the session: absolute, no refresh moves it.'),
+    graceWindow: duration('10s', 'For how long a used token still gets its successor. After it, a used token ends its session.'),
+  }),
+  keys: section('The signing keys.', {
+    rotateEvery: duration('30d', 'Age at which the next key takes over.'),
+    publishAhead: duration('10m', 'How long the next key stands in the JWKS before it signs.'),
+    directory: Type.Optional(text('Folder of PEM files (PKCS #8) to sign with instead of keys in storage: the last name signs, all verify.', { format: 'path' })),
+    masterKey: Type.Optional(secret('32 bytes in base64url that encrypt the keys in storage. `GATEWARDEN_MASTER_KEY` by default, else a file made beside the data.')),
+  }),
+  workers: Type.Integer({ minimum: 1, maximum: 1, default: 1, description: 'Processes. One, for now.' }),
+  limits: section('What a client may send.', {
+    body: size('1gb', 'Largest request body. Bodies stream; nothing is buffered.'),
+    headers: size('16kb', 'Request line and headers together.'),
+    connections: Type.Integer({ minimum: 1, default: 10_000, description: 'Open client connections.' }),
+  }),
+  timeouts: section('How long anything is waited for.', {
+    connect: duration('3s', 'For a connection to an upstream.'),
+    upstream: duration('30s', 'For the head of an answer from an upstream; a route may say otherwise.'),
+    idle: duration('5m', 'Silence in the middle of an answer. Event streams are exempt.'),
+    clientHeaders: duration('10s', 'For the head of a request.'),
+    clientBody: duration('30s', 'Silence in the middle of a request body.'),
+    keepAlive: duration('72s', 'For the next request on an idle client connection.'),
+    drain: duration('10s', 'For requests under way at shutdown.'),
+    tokenGrace: duration('2s', 'WebSockets and streams are closed this long after the token they came with has expired.'),
+  }),
+
+  credentials: Type.Array(Type.Union([storeSource, htpasswdSource]), {
+    minItems: 1,
+    default: [{ type: 'store' }],
+    description: 'Who is asked at a login, in order; the first that knows the user decides.',
+  }),
+  passwords: section('How passwords are kept and checked.', {
+    memory: size('19mb', 'argon2id: memory of one hash.'),
+    iterations: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'argon2id: passes.' }),
+    concurrency: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'Hashes at a time: a login flood takes no more.' }),
+    queue: Type.Integer({ minimum: 0, default: 100, description: 'Hashes waiting; one more is answered 503.' }),
+    queueTimeout: duration('5s', 'Longest wait in that queue; after it 503.'),
+    minimumLength: Type.Integer({ minimum: 1, default: 8, description: 'Of a new password, in characters.' }),
+  }),
+  throttle: section('Failed logins.', {
+    attempts: Type.Integer({ minimum: 1, default: 10, description: 'Failures of one account from strange addresses before each further one costs a delay that doubles.' }),
+    attemptsPerAddress: Type.Integer({ minimum: 1, default: 50, description: 'Failures of one address (IPv6: /64) likewise.' }),
+    delay: duration('1s', 'The first delay.'),
+    maximumDelay: duration('15m', 'The longest delay.'),
+    window: duration('15m', 'After so long without a failure the count starts anew.'),
+  }),
+  clients: Type.Array(Type.Object({
+    id: text('Becomes `client_id` of its tokens.'),
+    secret: Type.Optional(secret('Makes it a confidential client (Basic or form). Only such a one may introspect.')),
+  }, { additionalProperties: false }), { default: [], description: 'Who may use /oauth/*. None are needed for /auth/*.' }),
+  identity: section('What an upstream is told about the caller.', {
+    headers: identityHeaders('Header → claim or user attribute.', { default: { 'X-User-Id': 'sub', 'X-User-Roles': 'roles' } }),
+  }),
+  trustedProxies: Type.Array(Type.String({ format: 'cidr' }), { default: [], description: 'Whose X-Forwarded-* and X-Request-Id are believed. None by default.' }),
+  log: section('The log: JSON lines on standard output.', {
+    level: word(['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const, { default: 'info', description: 'Least level that is written.' }),
+    access: Type.Boolean({ default: false, description: 'A line for every request, not only for refused and failed ones.' }),
+  }),
+  routes: Type.Array(route, { minItems: 1, description: 'What is protected, for whom, and where it goes.' }),
+}, { additionalProperties: false, title: 'Gatewarden configuration' })
+
+/** The configuration once loaded: durations in milliseconds, sizes in bytes, secrets read, deeply frozen. */
+export type Config = Static<typeof configSchema>
+export type RouteConfig = Config['routes'][number]
+export type AccessConfig = RouteConfig['access']
+export type CredentialsConfig = Config['credentials'][number]
+export type Algorithm = Config['accessToken']['algorithm']

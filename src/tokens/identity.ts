@@ -1,0 +1,18 @@
+/** What the gateway believes about a caller, and the type of the function that comes to believe it. */
+
+export interface Identity {
+  /** The user's id as upstreams see it. */
+  readonly subject: string
+  readonly issuer: string
+  /** The session that the token lives and dies with; null for tokens of other issuers. */
+  readonly sessionId: string | null
+  /** The token's `exp`: seconds since the epoch. */
+  readonly expiresAt: number
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+  /** Every claim of the token, deeply frozen: one object serves many requests. */
+  readonly claims: Readonly<Record<string, unknown>>
+}
+
+/** Turns a token into the identity it proves, or throws a Refusal. Synchronous: it runs on every request. */
+export type Verify = (token: string) => Identity

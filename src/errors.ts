@@ -16,6 +16,7 @@ export const catalogue = {
   GW_HEADER_INVALID: { status: 400, error: 'invalid_request', description: 'A header of the request is not valid.' },
   GW_BODY_INVALID: { status: 400, error: 'invalid_request', description: 'The body is not what this endpoint takes.' },
   GW_UPGRADE_REFUSED: { status: 400, error: 'invalid_request', description: 'This route takes no WebSocket, or the handshake is malformed.' },
+  GW_GRANT_INVALID: { status: 400, error: 'invalid_grant', description: 'The user name, the password or the refresh token is not valid.' },
   GW_GRANT_UNSUPPORTED: { status: 400, error: 'unsupported_grant_type', description: 'The grant type is not supported: use password or refresh_token.' },
   GW_TOKEN_TYPE_UNSUPPORTED: { status: 400, error: 'unsupported_token_type', description: 'Tokens of this type cannot be revoked here.' },
 

@@ -171,6 +171,7 @@ export const configSchema = Type.Object({
   }, { additionalProperties: false }), { default: [], description: 'Who may use /oauth/*. None are needed for /auth/*.' }),
   identity: section('What an upstream is told about the caller.', {
     headers: identityHeaders('Header → claim or user attribute.', { default: { 'X-User-Id': 'sub', 'X-User-Roles': 'roles' } }),
+    reservedPrefixes: Type.Array(Type.String({ format: 'header-name' }), { default: ['X-User-', 'X-Gatewarden-'], description: 'No header of a client whose name starts so, in any spelling, reaches an upstream.' }),
   }),
   trustedProxies: Type.Array(Type.String({ format: 'cidr' }), { default: [], description: 'Whose X-Forwarded-* and X-Request-Id are believed. None by default.' }),
   log: section('The log: JSON lines on standard output.', {

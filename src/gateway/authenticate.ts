@@ -1,0 +1,51 @@
+/** 1  who is calling?   the bearer token of the request → request.identity, or 401. */
+import type { FastifyRequest, onRequestHookHandler } from 'fastify'
+import { Refusal } from '../errors.ts'
+import type { Access } from '../routes/access.ts'
+import type { Identity, Verify } from '../tokens/identity.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Filled by authenticate(); null on public routes, and without a token where it is optional. */
+    identity: Identity | null
+  }
+}
+
+export function authenticate (verify: Verify, token: Access['token']): onRequestHookHandler {
+  const optional = token === 'optional'
+  return function authenticate (request, _reply, done) {
+    const bearer = bearerToken(request)
+    if (bearer !== null) request.identity = verify(bearer)
+    else if (!optional) throw new Refusal('GW_TOKEN_MISSING')
+    done()
+  }
+}
+
+/**
+ * The token of `Authorization: Bearer …` (RFC 6750 §2.1; the scheme in any case, RFC 9110 §11.1); null without one,
+ * or with credentials of another scheme. Tokens in the query or in a form are not looked for (RFC 6750 §5.3).
+ */
+export function bearerToken (request: Pick<FastifyRequest, 'raw'>): string | null {
+  const credentials = request.raw.headers.authorization
+  if (credentials === undefined) return null
+  if (credentials.charCodeAt(6) !== 0x20 || credentials.slice(0, 6).toLowerCase() !== 'bearer') {
+    if (credentials.toLowerCase().trim() === 'bearer') throw new Refusal('GW_TOKEN_INVALID', { reason: 'empty bearer credentials' })
+    assertSingle(request.raw.rawHeaders)
+    return null
+  }
+  assertSingle(request.raw.rawHeaders)
+  let start = 7
+  while (credentials.charCodeAt(start) === 0x20) start++
+  return credentials.slice(start)
+}
+
+/** Node keeps the first of several Authorization headers without a word; an upstream may have kept the last. */
+function assertSingle (raw: readonly string[]): void {
+  let seen = 0
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index] ?? ''
+    if (name.length === 13 && name.toLowerCase() === 'authorization' && ++seen > 1) {
+      throw new Refusal('GW_TOKEN_INVALID', { reason: 'several Authorization headers' })
+    }
+  }
+}

@@ -1,0 +1,252 @@
+/** 4  to the upstream and back: undici dispatch, both bodies streamed, every fault → 502, 504 or a cut-off answer. */
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Dispatcher } from 'undici'
+import { Refusal } from '../errors.ts'
+import type { Route } from '../routes/compile.ts'
+import { without, type HeaderNames } from './header-names.ts'
+import type { LiveConnection, LiveConnections } from './live-connections.ts'
+import { assertLength, hasBody, limitedBody } from './request-body.ts'
+import type { RequestHeaders } from './request-headers.ts'
+import { responseHead, type ResponseHead } from './response-headers.ts'
+import { upstreamFault, type FaultKind } from './upstream-faults.ts'
+import { inTurn } from './upstreams.ts'
+
+/** What the operator sees of one route: made once at boot, told of each answer. */
+export interface RouteObserver {
+  /** `status` is 499 where the client went away first. */
+  answered (status: number, milliseconds: number, request: FastifyRequest): void
+  faulted (kind: FaultKind): void
+}
+
+export interface ForwardOptions {
+  readonly pool: Dispatcher
+  readonly names: HeaderNames
+  readonly requestHeaders: RequestHeaders
+  readonly live: LiveConnections
+  readonly observer: RouteObserver
+  /** Milliseconds of silence: of the upstream in the middle of an answer, of the client in the middle of a body. */
+  readonly idleTimeout: number
+  readonly bodyIdleTimeout: number
+  /** Milliseconds that an event stream outlives its token by. */
+  readonly tokenGrace: number
+}
+
+export type Forward = (request: FastifyRequest, reply: FastifyReply) => void
+
+export function createForward (route: Route, options: ForwardOptions): Forward {
+  const nextUpstream = inTurn(route.upstreams)
+  return function forward (request, reply) {
+    const { raw } = request
+    let body: Readable | null = null
+    if (hasBody(raw)) {
+      assertLength(raw, route.bodyLimit)
+      // The gateway meets the expectation itself, now that the caller may send: RFC 9110 §10.1.1.
+      if (raw.headers.expect !== undefined) reply.raw.writeContinue()
+      body = limitedBody(raw, { bodyLimit: route.bodyLimit, idleTimeout: options.bodyIdleTimeout })
+    }
+    const exchange = new Exchange(request, reply, body, options)
+    exchange.dispatch(route, nextUpstream, route.upstreams.length)
+  }
+}
+
+/** The target as the upstream gets it: the same bytes, less a stripped prefix. */
+export function upstreamPath (target: string, stripLength: number): string {
+  if (stripLength === 0) return target
+  const rest = target.slice(stripLength)
+  return rest.charCodeAt(0) === 0x2f ? rest : `/${rest}`
+}
+
+/** One request under way: undici's handler, with the client's answer at the other end. */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
+  readonly #response: ServerResponse
+  readonly #body: Readable | null
+  readonly #options: ForwardOptions
+  readonly #startedAt = performance.now()
+  #retry: (() => boolean) | null = null
+  #abort: ((error?: Error) => void) | null = null
+  #resume: (() => void) | null = null
+  #live: (() => void) | null = null
+  /** `waiting` for a head; then `answering`; `over` when nothing more will be sent. */
+  #state: 'waiting' | 'answering' | 'over' = 'waiting'
+
+  constructor (request: FastifyRequest, reply: FastifyReply, body: Readable | null, options: ForwardOptions) {
+    this.#request = request
+    this.#reply = reply
+    this.#response = reply.raw
+    this.#body = body
+    this.#options = options
+    this.#response.once('close', () => { this.#onClientClose() })
+  }
+
+  dispatch (route: Route, nextUpstream: () => URL, attempts: number): void {
+    const { raw, identity } = this.#request
+    const send = () => this.#options.pool.dispatch({
+      origin: nextUpstream(),
+      path: upstreamPath(raw.url ?? '/', route.stripLength),
+      method: raw.method as Dispatcher.HttpMethod,
+      headers: this.#options.requestHeaders(raw, this.#request.id, identity),
+      body: this.#body,
+      headersTimeout: route.timeout,
+      // An event stream may be silent for as long as it likes.
+      bodyTimeout: raw.headers.accept?.includes('text/event-stream') === true ? 0 : this.#options.idleTimeout,
+    }, this)
+    if (attempts > 1) {
+      let left = attempts - 1
+      this.#retry = () => left-- > 0 && (send(), true)
+    }
+    send()
+  }
+
+  onConnect (abort: (error?: Error) => void): void {
+    this.#retry = null
+    this.#abort = abort
+    if (this.#state === 'over') abort()
+  }
+
+  onHeaders (status: number, raw: Buffer[], resume: () => void, statusText: string): boolean {
+    if (this.#state === 'over') return true
+    const head = responseHead(raw, this.#options.names, this.#request.id)
+    if (status < 200) {
+      this.#interim(status, head)
+      return true
+    }
+    this.#resume = resume
+    const { method } = this.#request.raw
+    const bodyless = method === 'HEAD' || status === 204 || status === 304
+    // RFC 9110 §8.6: a 204 has no length, and a client that believed one would wait for it, or read the next answer as it.
+    const headers = status === 204 && head.hasLength ? without(head.headers, ['content-length']) : head.headers
+    if (head.trailer !== null && mayTrail(this.#request.raw, head, bodyless)) headers.push('Trailer', head.trailer)
+    // The rest of a body that nobody will read: this connection cannot be used again.
+    if (this.#body !== null && !this.#request.raw.complete) headers.push('Connection', 'close')
+
+    this.#response.writeHead(status, safeStatusText(status, statusText), headers)
+    this.#reply.hijack()
+    this.#state = 'answering'
+    if (bodyless) {
+      // Ended at the head: undici takes the length of a 304, which RFC 9110 §8.6 allows, for that of a body to come.
+      this.#end()
+      return true
+    }
+    if (!head.hasLength) this.#liveWith(head)
+    // A stream's head goes out before its first event is there.
+    if (head.isEventStream) this.#response.flushHeaders()
+    return true
+  }
+
+  onData (chunk: Buffer): boolean {
+    if (this.#state !== 'answering') return true
+    if (this.#response.write(chunk)) return true
+    this.#response.once('drain', () => { this.#resume?.() })
+    return false
+  }
+
+  onComplete (trailers: string[] | null): void {
+    if (this.#state !== 'answering') return
+    // undici's types say text; what it hands over are bytes, as for the head.
+    if (trailers !== null && trailers.length > 0) this.#trail(trailers as unknown as Buffer[])
+    this.#end()
+  }
+
+  onError (error: Error): void {
+    if (this.#state === 'over') return
+    if (this.#state === 'answering') {
+      // Half an answer must look like half an answer: no last chunk, or fewer bytes than announced.
+      this.#options.observer.faulted(upstreamFault(error).kind)
+      this.#request.log.warn({ request_id: this.#request.id, reason: upstreamFault(error).refusal.details.reason }, 'the answer of the upstream broke off')
+      this.#over(this.#response.statusCode)
+      this.#response.destroy()
+      return
+    }
+    if (error instanceof Refusal) return this.#refuse(error)
+    if (this.#retry?.() === true) return
+    const { kind, refusal } = upstreamFault(error)
+    this.#options.observer.faulted(kind)
+    this.#refuse(refusal)
+  }
+
+  /** Through Fastify, so that every refusal has its one shape; the error handler counts and logs it. */
+  #refuse (refusal: Refusal): void {
+    this.#state = 'over'
+    if (this.#body !== null && !this.#request.raw.complete) this.#reply.header('connection', 'close')
+    this.#reply.send(refusal)
+  }
+
+  #interim (status: number, { headers }: ResponseHead): void {
+    if (this.#request.raw.httpVersionMinor === 0) return
+    if (status === 102) this.#response.writeProcessing()
+    if (status !== 103) return
+    const links = headers.filter((_, index) => index % 2 === 1 && headers[index - 1]?.toLowerCase() === 'link')
+    try {
+      this.#response.writeEarlyHints({ link: links })
+    } catch {
+      // A hint that Node finds malformed is a hint not given.
+    }
+  }
+
+  /** An answer without an end in sight lives no longer than its session, an event stream no longer than its token. */
+  #liveWith ({ isEventStream }: ResponseHead): void {
+    const { identity } = this.#request
+    if (identity === null) return
+    const connection: LiveConnection = {
+      kind: 'stream',
+      sessionId: identity.sessionId,
+      expiresAt: isEventStream ? identity.expiresAt * 1000 + this.#options.tokenGrace : Infinity,
+      end: () => {
+        // An event stream ends cleanly, so that its client comes back and learns why; anything else is cut off.
+        if (isEventStream) this.#end()
+        else this.#response.destroy()
+        this.#abort?.()
+      },
+    }
+    this.#live = this.#options.live.add(connection)
+  }
+
+  #trail (trailers: readonly Buffer[]): void {
+    if (!this.#response.chunkedEncoding) return
+    const { headers } = responseHead(trailers, this.#options.names, this.#request.id)
+    const pairs: [string, string][] = []
+    // From 2: responseHead begins with the request id, which the head has carried already.
+    for (let index = 2; index < headers.length; index += 2) pairs.push([headers[index] ?? '', headers[index + 1] ?? ''])
+    try {
+      this.#response.addTrailers(pairs)
+    } catch {
+      // RFC 9110 §6.5.1: trailers may be discarded, and a malformed one is.
+    }
+  }
+
+  #end (): void {
+    this.#over(this.#response.statusCode)
+    this.#response.end()
+  }
+
+  #onClientClose (): void {
+    if (this.#state === 'over') {
+      this.#live?.()
+      return
+    }
+    this.#over(499)
+    this.#body?.destroy()
+    this.#abort?.()
+  }
+
+  #over (status: number): void {
+    this.#state = 'over'
+    this.#live?.()
+    this.#options.observer.answered(status, performance.now() - this.#startedAt, this.#request)
+  }
+}
+
+/** Node writes trailers, and accepts a Trailer header, on chunked answers alone: anything else throws, uncaught. */
+function mayTrail (request: IncomingMessage, { hasLength }: ResponseHead, bodyless: boolean): boolean {
+  return !bodyless && !hasLength && request.httpVersionMinor === 1
+}
+
+function safeStatusText (status: number, text: string): string {
+  return VISIBLE.test(text) ? text : STATUS_CODES[status] ?? ''
+}
+
+const VISIBLE = /^[\t\x20-\x7e]*$/

@@ -1,0 +1,28 @@
+/** What outlives the process, as the server and the command line open it alike: the storage, and the master key beside it. */
+import { dirname, join } from 'node:path'
+import type { Config } from './config/schema.ts'
+import type { Storage } from './storage/database.ts'
+import { openStorage } from './storage/open-storage.ts'
+import { openMasterKey, type MasterKey } from './tokens/master-key.ts'
+
+export interface PersistentState {
+  readonly storage: Storage
+  readonly masterKey: MasterKey
+  /** Path of the master key's file, if this start made it. */
+  readonly masterKeyCreated: string | null
+}
+
+/** Throws a StartupFault. Whoever opens it closes `storage`. */
+export async function openPersistentState (config: Pick<Config, 'storage' | 'keys'>): Promise<PersistentState> {
+  const storage = await openStorage(config.storage)
+  try {
+    const { masterKey, created } = openMasterKey({
+      configured: config.keys.masterKey,
+      fileBesideData: join(dirname(config.storage.replace(/^sqlite:/, '')), 'master.key'),
+    })
+    return { storage, masterKey, masterKeyCreated: created }
+  } catch (error) {
+    await storage.close()
+    throw error
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * The one reading of a request target: matched and forwarded byte for byte, or refused. Whatever two parsers could
+ * read differently is no path here (GHSA-p224-6x5r-fjpm, GHSA-7x63-xv5r-3p2x, CVE-2026-33805 are what happens else).
+ */
+
+/** Why the target of a request (origin-form, RFC 9112 §3.2.1) is refused; null where it has just one reading. */
+export function pathFault (target: string): string | null {
+  if (target.charCodeAt(0) !== SLASH) return 'target is not a path'
+  let segmentStart = 1
+  let index = 1
+  for (; index < target.length; index++) {
+    const code = target.charCodeAt(index)
+    if (ORDINARY[code] === 1) continue
+    if (code === SLASH) {
+      const fault = segmentFault(target, segmentStart, index)
+      if (fault !== null) return fault
+      segmentStart = index + 1
+    } else if (code === PERCENT) {
+      const end = escapeEnd(target, index)
+      if (end < 0) return escapeFaults[-end] ?? 'broken percent-encoding'
+      index = end - 1
+    } else if (code === QUESTION) {
+      break
+    } else if (code !== SEMICOLON) {
+      return 'character that has no place in a path'
+    }
+  }
+  // The last segment may be empty: `/api/` is a path of its own.
+  if (index > segmentStart) {
+    const fault = segmentFault(target, segmentStart, index)
+    if (fault !== null) return fault
+  }
+  return index < target.length ? queryFault(target, index + 1) : null
+}
+
+/** The path without its query. */
+export function pathOf (target: string): string {
+  const query = target.indexOf('?')
+  return query < 0 ? target : target.slice(0, query)
+}
+
+/**
+ * How a lenient upstream might read the path: case ignored (Express, IIS), `;parameters` cut (Servlet), escapes
+ * decoded, trailing dots and spaces of a segment dropped (Windows). A request is let through only if this reading
+ * leads to the same route as the bytes do; what is forwarded are the bytes.
+ */
+export function lenientReading (path: string): string {
+  if (PLAIN.test(path)) return path
+  return decodeEscapes(path).toLowerCase().split('/').map(lenientSegment).join('/')
+}
+
+const SLASH = 0x2f
+const PERCENT = 0x25
+const QUESTION = 0x3f
+const SEMICOLON = 0x3b
+const DOT = 0x2e
+
+/** 1 for what is itself in any reading: everything visible in ASCII but `/ % ? ; # \`. */
+const ORDINARY = new Uint8Array(65536)
+for (let code = 0x21; code < 0x7f; code++) ORDINARY[code] = 1
+for (const character of '/%?;#\\') ORDINARY[character.charCodeAt(0)] = 0
+
+/** Nothing in it that a lenient reading would change. */
+const PLAIN = /^(?:[a-z0-9_~/-]|\.(?!\/|$))*$/
+
+function segmentFault (target: string, start: number, end: number): string | null {
+  if (end === start) return 'empty segment'
+  if (target.charCodeAt(start) !== DOT) return null
+  // `..;x` is a dot segment to a Servlet container, and a name to others.
+  const semicolon = target.indexOf(';', start)
+  const nameEnd = semicolon >= 0 && semicolon < end ? semicolon : end
+  const length = nameEnd - start
+  return length === 1 || (length === 2 && target.charCodeAt(start + 1) === DOT) ? 'dot segment' : null
+}
+
+const escapeFaults: Record<number, string> = {
+  1: 'broken percent-encoding',
+  2: 'needless percent-encoding',
+  3: 'encoded slash, backslash or control character',
+  4: 'double percent-encoding',
+  5: 'percent-encoding that is not UTF-8',
+}
+
+/** Index behind the escape at `index` (a whole UTF-8 sequence), or minus a number of escapeFaults. */
+function escapeEnd (target: string, index: number): number {
+  const byte = escapedByte(target, index)
+  if (byte < 0) return -1
+  if (byte < 0x80) {
+    if (byte < 0x20 || byte === 0x7f || byte === 0x2f || byte === 0x5c) return -3
+    // RFC 3986 §2.3: an encoded unreserved character is the same as a plain one, and no producer should make it.
+    // `~` alone is let through, as old encoders write %7E; no route path depends on it (lenientReading decodes it).
+    if (isUnreserved(byte)) return -2
+    if (byte === PERCENT && hexValue(target, index + 3) >= 0 && hexValue(target, index + 4) >= 0) return -4
+    return index + 3
+  }
+  return utf8End(target, index, byte)
+}
+
+/** RFC 3629 §4: no overlong forms, no surrogates, nothing beyond U+10FFFF. */
+function utf8End (target: string, index: number, lead: number): number {
+  const length = lead >= 0xc2 && lead <= 0xdf ? 2 : lead >= 0xe0 && lead <= 0xef ? 3 : lead >= 0xf0 && lead <= 0xf4 ? 4 : 0
+  if (length === 0) return -5
+  for (let position = 1; position < length; position++) {
+    const byte = escapedByte(target, index + 3 * position)
+    if (byte < 0x80 || byte > 0xbf) return -5
+    if (position > 1) continue
+    if (lead === 0xe0 && byte < 0xa0) return -5
+    if (lead === 0xed && byte > 0x9f) return -5
+    if (lead === 0xf0 && byte < 0x90) return -5
+    if (lead === 0xf4 && byte > 0x8f) return -5
+  }
+  return index + 3 * length
+}
+
+function escapedByte (target: string, index: number): number {
+  if (target.charCodeAt(index) !== PERCENT) return -1
+  const high = hexValue(target, index + 1)
+  const low = hexValue(target, index + 2)
+  return high < 0 || low < 0 ? -1 : high * 16 + low
+}
+
+function hexValue (target: string, index: number): number {
+  const code = target.charCodeAt(index)
+  if (code >= 0x30 && code <= 0x39) return code - 0x30
+  const letter = code | 0x20
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1
+}
+
+function isUnreserved (byte: number): boolean {
+  const letter = byte | 0x20
+  return (letter >= 0x61 && letter <= 0x7a) || (byte >= 0x30 && byte <= 0x39) || byte === 0x2d || byte === DOT || byte === 0x5f
+}
+
+/** No rule depends on the query, so it is only held to be one line of one request: no control bytes, space or `#`. */
+function queryFault (target: string, start: number): string | null {
+  for (let index = start; index < target.length; index++) {
+    const code = target.charCodeAt(index)
+    if (code <= 0x20 || code === 0x7f || code === 0x23) return 'character that has no place in a query'
+  }
+  return null
+}
+
+function decodeEscapes (path: string): string {
+  return path.replace(/(?:%[0-9a-f]{2})+/gi, (escapes) => Buffer.from(escapes.replaceAll('%', ''), 'hex').toString('utf8'))
+}
+
+function lenientSegment (segment: string): string {
+  const semicolon = segment.indexOf(';')
+  const name = semicolon < 0 ? segment : segment.slice(0, semicolon)
+  let end = name.length
+  while (end > 0 && (name.charCodeAt(end - 1) === DOT || name.charCodeAt(end - 1) === 0x20)) end--
+  return name.slice(0, end)
+}

@@ -1,0 +1,367 @@
+/** The whole gateway on one page: make the parts, register them in the order in which things happen. */
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify'
+import { STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Config } from './config/schema.ts'
+import { openCredentialChain } from './credentials/credential-chain.ts'
+import { createPasswordHasher } from './credentials/password-hash.ts'
+import { createThrottle } from './credentials/throttle.ts'
+import { Refusal, StartupFault } from './errors.ts'
+import { admit } from './gateway/admission.ts'
+import { bearerToken } from './gateway/authenticate.ts'
+import { gateway, supportAllMethods } from './gateway/gateway.ts'
+import { compileIdentityHeaders } from './gateway/identity-headers.ts'
+import { createLiveConnections } from './gateway/live-connections.ts'
+import { createRequestIds, nextRequestId } from './gateway/request-ids.ts'
+import { compileTrustedProxies } from './gateway/trusted-proxies.ts'
+import { openUpstreamPool } from './gateway/upstreams.ts'
+import { bindFault, openListener } from './listener.ts'
+import { loginApi } from './login/login-api.ts'
+import type { ForwardAuth } from './login/verify.ts'
+import { adminApi } from './ops/admin-api.ts'
+import { createRefuse, errorHandler, logRefusal } from './ops/error-handler.ts'
+import { accessLog, logAuthEvent, type AuthEventLine } from './ops/logger.ts'
+import { createMetrics, type Metrics } from './ops/metrics.ts'
+import { refusalResponse } from './ops/refusal-response.ts'
+import { openPersistentState } from './persistent-state.ts'
+import { pathFault, pathOf } from './routes/canonical-path.ts'
+import { compileRoutes, type Route, type RouteTable } from './routes/compile.ts'
+import { openRevocations } from './sessions/revocations.ts'
+import { createSessionService } from './sessions/session-service.ts'
+import { createAccessTokenMint } from './tokens/access-token.ts'
+import { openKeyRing } from './tokens/key-ring.ts'
+import { createVerifierCache } from './tokens/verifier-cache.ts'
+import { createVerifier } from './tokens/verifier.ts'
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+  readonly url: string
+}
+
+export interface Gateway {
+  readonly publicAddress: Address
+  readonly adminAddress: Address
+  /** Path of the master key's file, if this start made it. */
+  readonly masterKeyCreated: string | null
+  /** Throws a StartupFault that says why, and then the configuration before goes on. */
+  reload (config: Config): Promise<void>
+  /** Stops accepting, lets what is under way finish within `timeouts.drain`, and closes everything. */
+  drain (): Promise<void>
+}
+
+export interface GatewayOptions {
+  readonly log: FastifyBaseLogger
+  readonly now?: () => number
+}
+
+/** Throws a StartupFault. */
+export async function startGateway (config: Config, { log, now = Date.now }: GatewayOptions): Promise<Gateway> {
+  const state = await openPersistentState(config)
+  const live = createLiveConnections({ now, isEnded: (sessionId) => current.revocations.isEnded(sessionId) })
+  const lasting: Lasting = { ...state, live, log, now, metrics: createMetrics({
+    tokenCache: () => current.cache.stats(),
+    passwordHashing: () => current.hasher.stats(),
+    liveConnections: () => live.counts(),
+    endedSessions: () => current.revocations.size(),
+  }) }
+
+  let current = await openApplication(config, lasting).catch(async (error: unknown) => {
+    await state.storage.close()
+    throw error
+  })
+  const closeAll = async () => {
+    await current.close()
+    live.close()
+    lasting.metrics.close()
+    await state.storage.close()
+  }
+
+  try {
+    const listener = await openListener({ ...config, refuse: (refusal, socket) => refuseOnSocket(refusal, socket, config, log) })
+    listener.use(current.app.routing)
+    const admin = await openAdmin(config, lasting, { current: () => current, isDraining: listener.isDraining })
+    return {
+      publicAddress: { ...listener.address, url: urlOf(listener.address) },
+      adminAddress: { ...admin.address, url: urlOf(admin.address) },
+      masterKeyCreated: state.masterKeyCreated,
+      async reload (next) {
+        assertReloadable(config, next)
+        const previous = current
+        const application = await openApplication(next, lasting)
+        // What ends while the old application still answers ends for the new one too.
+        previous.revocations.onEnd((sessionIds) => { for (const id of sessionIds) application.revocations.end(id) })
+        current = application
+        listener.use(application.app.routing)
+        void previous.close().catch((error: unknown) => { log.error({ err: error }, 'the application before the reload did not close') })
+      },
+      async drain () {
+        live.endAll()
+        await listener.drain(config.timeouts.drain)
+        await admin.close()
+        await closeAll()
+      },
+    }
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+interface Lasting extends Awaited<ReturnType<typeof openPersistentState>> {
+  readonly live: ReturnType<typeof createLiveConnections>
+  readonly metrics: Metrics
+  readonly log: FastifyBaseLogger
+  readonly now: () => number
+}
+
+type Application = Awaited<ReturnType<typeof openApplication>>
+
+/** Everything that one configuration makes, closed as one when the next takes over. */
+async function openApplication (config: Config, lasting: Lasting) {
+  const { storage, masterKey, live, metrics, log, now } = lasting
+  const { issuer, audience, accessToken, refreshToken } = config
+  const { db } = storage
+  const audit = (event: AuthEventLine) => {
+    logAuthEvent(log, event)
+    metrics.countAuthEvent(event as { event: string, outcome?: string })
+  }
+
+  // What makes a token true
+  const keyRing = await openKeyRing({ config, db, masterKey, now })
+  const revocations = await openRevocations({ storage, rememberFor: accessToken.lifetime + accessToken.clockTolerance, now })
+  revocations.onEnd((sessionIds) => { live.endSessions(sessionIds) })
+  const mint = createAccessTokenMint({ keyRing, issuer, audience, lifetime: accessToken.lifetime, now })
+  const cache = createVerifierCache(
+    createVerifier({ keyRing, issuer, audience, clockTolerance: accessToken.clockTolerance, now }),
+    { size: accessToken.cacheSize, clockTolerance: accessToken.clockTolerance, isEnded: revocations.isEnded, now }
+  )
+  keyRing.onChange(cache.clear)
+
+  // Who somebody is, and what keeps them logged in
+  const hasher = createPasswordHasher(config.passwords)
+  const credentials = await openCredentialChain({ config, db, now, hasher })
+  const throttle = createThrottle({ db, config: config.throttle, now })
+  const table = compileRoutes(config)
+  const sessions = createSessionService({
+    db,
+    mint,
+    refreshTokenKey: masterKey.derive('refresh-token'),
+    findSubject: credentials.find,
+    attributeClaims: claimsInHeaders(config, table),
+    graceWindow: refreshToken.graceWindow,
+    lifetime: refreshToken.lifetime,
+    accessTokenLifetime: accessToken.lifetime,
+    now,
+    revocations,
+    audit,
+  })
+
+  // The request's way
+  const trustedProxies = compileTrustedProxies(config.trustedProxies)
+  const pool = openUpstreamPool({ connectTimeout: config.timeouts.connect, maxHeaderSize: 65_536 })
+  const refuse = createRefuse({
+    realm: issuer,
+    routeOf,
+    subjectOf,
+    onRefused: (request, status, seconds) => {
+      const { route } = request.routeOptions.config
+      if (route !== undefined) metrics.route(route.name).observe(status, seconds)
+    },
+  })
+  const app = fastify({
+    loggerInstance: log,
+    disableRequestLogging: true,
+    childLoggerFactory: (logger) => logger,
+    genReqId: createRequestIds(trustedProxies),
+    trustProxy: (address: string) => trustedProxies.trusts(address),
+    frameworkErrors: refuse,
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+  })
+  supportAllMethods(app)
+  app.addHook('onRequest', function admission (request, _reply, done) {
+    admit(request.raw, pathFault)
+    done()
+  })
+  await app.register(errorHandler, { refuse, onUnmatched: metrics.route('unmatched').observe })
+  if (config.log.access) await app.register(accessLog, { routeOf, subjectOf })
+  await app.register(loginApi, {
+    config,
+    sessions,
+    credentials,
+    throttle,
+    verify: cache.verify,
+    keyRing,
+    bearerToken,
+    audit,
+    accountKey: masterKey.derive('account-tag'),
+    forwardAuth: forwardAuth(table, config, trustedProxies.trusts),
+    observe: (pattern) => metrics.route(pattern).observe,
+  })
+  await app.register(gateway, {
+    table,
+    verify: cache.verify,
+    pool,
+    live,
+    trustedProxies,
+    reservedPrefixes: config.identity.reservedPrefixes,
+    observe: (route) => observer(route, metrics),
+    timeouts: config.timeouts,
+  })
+  await app.ready()
+
+  // What is done now and then, beside the requests
+  const chores = repeat(log, [
+    { every: 15_000, what: 'key rotation', chore: async () => { await keyRing.maintain() } },
+    { every: 60_000, what: 'cleaning of ended sessions', chore: async () => { await sessions.deleteExpired() } },
+    { every: 60_000, what: 'cleaning of login attempts', chore: async () => { await throttle.clean() } },
+  ])
+  const reloadKeys = atMostEvery(1_000, () => keyRing.reload(), log)
+  storage.onChange(reloadKeys.trigger)
+
+  return {
+    app,
+    cache,
+    hasher,
+    keyRing,
+    revocations,
+    async close () {
+      chores.stop()
+      reloadKeys.stop()
+      await app.close()
+      await pool.close()
+      revocations.close()
+      keyRing.close()
+      await credentials.close()
+    },
+  }
+}
+
+async function openAdmin (config: Config, { log, metrics, storage }: Lasting, { current, isDraining }: { current: () => Application, isDraining: () => boolean }) {
+  const admin: FastifyInstance = fastify({ loggerInstance: log, disableRequestLogging: true, exposeHeadRoutes: false })
+  await admin.register(errorHandler, { refuse: createRefuse({ realm: config.issuer }) })
+  await admin.register(adminApi, {
+    metrics,
+    checks: {
+      storage: () => storage.ping(),
+      keys: () => { current().keyRing.signingKey() },
+      accepting: () => { if (isDraining()) throw new Error('draining') },
+    },
+  })
+  const { host, port } = config.admin
+  try {
+    await admin.listen({ host, port })
+  } catch (error) {
+    await admin.close()
+    throw bindFault(error as NodeJS.ErrnoException, host, port)
+  }
+  const bound = admin.server.address()
+  return { address: { host, port: typeof bound === 'object' ? bound?.port ?? port : port }, close: () => admin.close() }
+}
+
+/** What a running process cannot change: its sockets and where its data lies. */
+function assertReloadable (running: Config, next: Config): void {
+  for (const key of ['listen', 'admin', 'storage', 'workers', 'limits.connections', 'limits.headers', 'keys.masterKey'] as const) {
+    if (JSON.stringify(valueAt(running, key)) !== JSON.stringify(valueAt(next, key))) {
+      throw new StartupFault(`${key} has changed, which needs a restart; the configuration before goes on`)
+    }
+  }
+}
+
+function valueAt (config: Config, path: string): unknown {
+  return path.split('.').reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], config)
+}
+
+/** Only what some identity header asks for is put into access tokens; the rest stays in storage. */
+function claimsInHeaders (config: Config, { routes }: RouteTable): string[] {
+  const mappings = [config.identity.headers, ...routes.map((route) => route.identityHeaders)]
+  return [...new Set(mappings.flatMap((mapping) => Object.values(mapping)))]
+}
+
+function forwardAuth (table: RouteTable, config: Config, trustsProxy: ForwardAuth['trustsProxy']): ForwardAuth {
+  const pairs = (mapping: Readonly<Record<string, string>>): ForwardAuth['identityHeaders'] => {
+    const identityHeaders = compileIdentityHeaders(mapping)
+    return (identity) => inPairs(identityHeaders(identity))
+  }
+  const byRoute = new Map(table.routes.map((route) => [route, { ...route.access, identityHeaders: pairs(route.identityHeaders) }]))
+  return {
+    trustsProxy,
+    matchRoute (method, uri) {
+      const fault = pathFault(uri)
+      if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
+      const path = pathOf(uri)
+      const found = table.match(method, path)
+      if (found === null) return null
+      if ('allow' in found) return 'denied'
+      if (table.isAmbiguous(path, found.route.path)) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: 'a lenient reading of the path leads to another route' })
+      return byRoute.get(found.route) ?? null
+    },
+    identityHeaders: pairs(config.identity.headers),
+  }
+}
+
+function inPairs (flat: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = []
+  for (let index = 0; index < flat.length; index += 2) pairs.push([flat[index] ?? '', flat[index + 1] ?? ''])
+  return pairs
+}
+
+function observer (route: Route, metrics: Metrics) {
+  const counts = metrics.route(route.name)
+  return {
+    answered: (status: number, milliseconds: number) => { counts.observe(status, milliseconds / 1000) },
+    faulted: counts.upstreamError,
+  }
+}
+
+function routeOf (request: FastifyRequest): string | null {
+  return request.routeOptions.config.route?.name ?? request.routeOptions.url ?? null
+}
+
+function subjectOf (request: FastifyRequest): string | null {
+  return request.identity?.subject ?? null
+}
+
+/** A refusal before there is a request for Fastify: logged like the others, and as bytes. */
+function refuseOnSocket (refusal: Refusal, socket: Duplex, config: Config, log: FastifyBaseLogger): string {
+  const requestId = nextRequestId()
+  const address = 'remoteAddress' in socket && typeof socket.remoteAddress === 'string' ? socket.remoteAddress : null
+  logRefusal(log, refusal, { request_id: requestId, method: null, route: null, subject: null, address, duration_ms: 0 })
+  const { status, headers, body } = refusalResponse(refusal, requestId, config.issuer)
+  const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines}Connection: close\r\n\r\n${body}`
+}
+
+interface Chore { readonly every: number, readonly what: string, readonly chore: () => Promise<void> }
+
+function repeat (log: FastifyBaseLogger, chores: readonly Chore[]): { stop (): void } {
+  const timers = chores.map(({ every, what, chore }) => setInterval(() => {
+    chore().catch((error: unknown) => { log.error({ err: error }, `${what} failed; it is tried again`) })
+  }, every).unref())
+  return { stop: () => { timers.forEach(clearInterval) } }
+}
+
+/** However often it is triggered, it runs at most once in that many milliseconds, and once after the last trigger. */
+function atMostEvery (milliseconds: number, work: () => Promise<void>, log: FastifyBaseLogger): { trigger (): void, stop (): void } {
+  let timer: NodeJS.Timeout | null = null
+  let stopped = false
+  return {
+    trigger () {
+      if (timer !== null || stopped) return
+      timer = setTimeout(() => {
+        timer = null
+        work().catch((error: unknown) => { log.error({ err: error }, 'the keys could not be read again; the ones before go on') })
+      }, milliseconds)
+      timer.unref()
+    },
+    stop () {
+      stopped = true
+      if (timer !== null) clearTimeout(timer)
+    },
+  }
+}
+
+function urlOf ({ host, port }: { host: string, port: number }): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}

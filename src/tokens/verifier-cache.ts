@@ -1,0 +1,86 @@
+/** The same Verify, remembered until the token expires, a key changes or its session ends. */
+import { LRUCache } from 'lru-cache'
+import { Refusal } from '../errors.ts'
+import { BadToken } from './bad-token.ts'
+import type { Identity, Verify } from './identity.ts'
+import { longestToken } from './strict-jwt.ts'
+import { hasExpired } from './verifier.ts'
+
+export interface CachedVerify {
+  readonly verify: Verify
+  /** Counts since the start: `misses` were not among the good ones, `refused` ended in a refusal. `size` is how many good ones are remembered. */
+  stats (): { hits: number, misses: number, refused: number, size: number }
+  /** To be called whenever a key changes (`keyRing.onChange`): all is checked anew. */
+  clear (): void
+}
+
+export interface VerifierCacheOptions {
+  /** Good tokens that are remembered; none with 0. */
+  readonly size: number
+  /** Milliseconds; the same that `verify` was made with. */
+  readonly clockTolerance: number
+  /** Asked on every call. */
+  readonly isEnded: (sessionId: string) => boolean
+  readonly now: () => number
+}
+
+/** Bytes that an entry is reckoned at beside its token: the claims, and what the cache itself keeps. */
+const entryOverhead = 1024
+/** Tokens that are known to be bad: few, for each is worth one check of a signature, and nobody is owed that they are kept. */
+const badTokens = 1000
+
+/**
+ * Keyed by the whole token as it came: no hash that could collide, no concatenation. Two spellings of one token, such as the
+ * two signatures that ECDSA allows for one key and payload, are two entries that prove the same identity.
+ */
+export function createVerifierCache (verify: Verify, { size, clockTolerance, isEnded, now }: VerifierCacheOptions): CachedVerify {
+  // Bound by number and by bytes: a token may be 8 KiB long, and typical ones are far below 1 KiB.
+  const good = size === 0 ? null : new LRUCache<string, Identity>({ max: size, maxSize: Math.max(size * 2, 32) * entryOverhead, sizeCalculation: weight })
+  // Apart from the good ones: a flood of bad tokens must not push out what honest callers use.
+  const bad = size === 0 ? null : new LRUCache<string, BadToken>({ max: badTokens, maxSize: badTokens * 2 * entryOverhead, sizeCalculation: weight })
+  let hits = 0
+  let misses = 0
+  let refused = 0
+
+  function examine (token: string): Identity {
+    misses++
+    const known = bad?.get(token)
+    if (known !== undefined) throw refuse(known)
+    try {
+      const identity = verify(token)
+      good?.set(token, identity)
+      return identity
+    } catch (error) {
+      if (error instanceof BadToken && error.forGood && token.length <= longestToken) bad?.set(token, error)
+      throw refuse(error)
+    }
+  }
+
+  function refuse (error: unknown): unknown {
+    refused++
+    return error
+  }
+
+  return {
+    verify (token) {
+      let identity = good?.get(token)
+      if (identity === undefined) {
+        identity = examine(token)
+      } else {
+        hits++
+        if (hasExpired(identity, now(), clockTolerance)) throw refuse(new BadToken('expired', { code: 'GW_TOKEN_EXPIRED', forGood: false }))
+      }
+      if (identity.sessionId !== null && isEnded(identity.sessionId)) throw refuse(new Refusal('GW_SESSION_ENDED', { reason: 'the session has ended' }))
+      return identity
+    },
+    stats: () => ({ hits, misses, refused, size: good?.size ?? 0 }),
+    clear () {
+      good?.clear()
+      bad?.clear()
+    },
+  }
+}
+
+function weight (_: unknown, token: string): number {
+  return token.length + entryOverhead
+}

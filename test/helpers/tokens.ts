@@ -1,0 +1,110 @@
+/** Keys, valid tokens, and a pen that writes any token at all: headers and payloads byte by byte, signed with a live key. */
+import { constants, createHmac, createPrivateKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
+import { asymmetricAlgorithm, shapes } from '../../src/tokens/algorithms.ts'
+import { generatePrivateKey, materialOf } from '../../src/tokens/key-material.ts'
+import type { KeyRing, PublicJwk, SigningKey, VerifyingKey } from '../../src/tokens/key-ring.ts'
+import type { Algorithm } from '../../src/config/schema.ts'
+import { openHmacKeyRing } from '../../src/tokens/hmac-key-ring.ts'
+
+export const issuer = 'https://gateway.test'
+export const audience = 'api'
+/** A moment in milliseconds that tests begin at: a whole second, so that their arithmetic shows. */
+export const someTime = 1_780_000_000_000
+
+export interface TestKey {
+  readonly signing: SigningKey
+  readonly verifying: VerifyingKey
+  /** Null for HS…. */
+  readonly publicJwk: PublicJwk | null
+}
+
+/** What a forger may sign with: the live key of a gateway. */
+export type Pen = Pick<SigningKey, 'algorithm' | 'key' | 'kid'>
+
+export async function makeKey (algorithm: Algorithm, signers: VerifyingKey['signers'] = 'others-too'): Promise<TestKey> {
+  const asymmetric = asymmetricAlgorithm(algorithm)
+  if (asymmetric !== undefined) {
+    // Smaller than what the ring makes: RSA signatures by the thousand take their time.
+    const privateKey = shapes[asymmetric].kind === 'rsa' ? generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey : await generatePrivateKey(asymmetric)
+    return await keyOf(privateKey, algorithm, signers)
+  }
+  if (algorithm !== 'HS256' && algorithm !== 'HS384' && algorithm !== 'HS512') throw new TypeError(algorithm)
+  const ring = openHmacKeyRing({ algorithm, secret: 'a secret for tests alone: it is long enough for sixty-four bytes!!', directory: undefined })
+  const signing = ring.signingKey()
+  const verifying = ring.verifyingKey(signing.kid)
+  if (verifying === undefined) throw new TypeError('the ring has no key')
+  return { signing, verifying, publicJwk: null }
+}
+
+export async function keyOf (privateKey: KeyObject, algorithm: Algorithm, signers: VerifyingKey['signers'] = 'others-too'): Promise<TestKey> {
+  const asymmetric = asymmetricAlgorithm(algorithm)
+  if (asymmetric === undefined) throw new TypeError(algorithm)
+  const { signing, verifying, publicJwk } = await materialOf(privateKey, asymmetric, signers)
+  if (signing === null) throw new TypeError('not a private key')
+  return { signing, verifying, publicJwk }
+}
+
+/** Keys without a storage: the first signs, all verify, and one may be taken out. */
+export function keyRingOf (...keys: readonly [TestKey, ...TestKey[]]): Pick<KeyRing, 'signingKey' | 'verifyingKey'> & { remove (kid: string): void } {
+  const byKid = new Map(keys.map((key) => [key.verifying.kid, key.verifying]))
+  return {
+    signingKey: () => keys[0].signing,
+    verifyingKey: (kid) => byKid.get(kid),
+    remove (kid) {
+      byKid.delete(kid)
+    },
+  }
+}
+
+export function goodHeader (pen: Pen): Record<string, unknown> {
+  return { alg: pen.algorithm, typ: 'at+jwt', kid: pen.kid }
+}
+
+/** The claims of a token that holds for five minutes. */
+export function goodClaims (nowMs: number, changes: Record<string, unknown> = {}): Record<string, unknown> {
+  const iat = Math.floor(nowMs / 1000)
+  return {
+    iss: issuer,
+    sub: 'user-1',
+    aud: audience,
+    exp: iat + 300,
+    iat,
+    jti: 'Zm9yLXRlc3RzLWFsb25lIQ',
+    sid: 'session-1',
+    client_id: 'gatewarden',
+    roles: ['reader'],
+    ...changes,
+  }
+}
+
+/** Text and bytes go in as they are; anything else as JSON. */
+export function segment (content: unknown): string {
+  const bytes = Buffer.isBuffer(content) ? content : Buffer.from(typeof content === 'string' ? content : JSON.stringify(content))
+  return bytes.toString('base64url')
+}
+
+/** A token of these contents with a good signature. */
+export function forge (pen: Pen, header: unknown, payload: unknown): string {
+  return signSegments(pen, segment(header), segment(payload))
+}
+
+/** The same for segments that are written already, canonical or not. */
+export function signSegments (pen: Pen, header: string, payload: string): string {
+  return `${header}.${payload}.${signature(pen, `${header}.${payload}`).toString('base64url')}`
+}
+
+/** By node:crypto alone, so that what is tested is not its own witness. */
+export function signature (pen: Pick<Pen, 'algorithm' | 'key'>, input: string): Buffer {
+  const { algorithm } = pen
+  const hash = `sha${algorithm.slice(2)}`
+  if (algorithm.startsWith('HS')) return createHmac(hash, pen.key).update(input).digest()
+  const key = createPrivateKey(pen.key)
+  if (algorithm === 'EdDSA') return sign(null, Buffer.from(input), key)
+  if (algorithm.startsWith('ES')) return sign(hash, Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' })
+  if (algorithm.startsWith('PS')) return sign(hash, Buffer.from(input), { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST })
+  return sign(hash, Buffer.from(input), key)
+}
+
+export function validToken (pen: Pen, nowMs: number, changes: Record<string, unknown> = {}): string {
+  return forge(pen, goodHeader(pen), goodClaims(nowMs, changes))
+}

@@ -1,0 +1,68 @@
+import t from 'tap'
+import type { RouteConfig } from '../../src/config/schema.ts'
+import { compileRoutes } from '../../src/routes/compile.ts'
+
+const defaults = { stripPrefix: false, preserveHost: false, forwardAuthorization: false, websocket: true, access: 'public' as const, upstream: 'http://127.0.0.1:1' }
+
+function table (...routes: (Partial<RouteConfig> & { path: string })[]) {
+  return compileRoutes({
+    routes: routes.map((route) => ({ ...defaults, ...route })),
+    timeouts: { connect: 1, upstream: 30_000, idle: 1, clientHeaders: 1, clientBody: 1, keepAlive: 1, drain: 1, tokenGrace: 1 },
+    limits: { body: 1_000, headers: 1, connections: 1 },
+    identity: { headers: { 'X-User-Id': 'sub' }, reservedPrefixes: [] },
+  })
+}
+
+function pathFor (routes: ReturnType<typeof table>, path: string, method = 'GET'): string | null {
+  const found = routes.match(method, path)
+  return found === null ? null : 'route' in found ? found.route.name : `405 ${found.allow}`
+}
+
+t.test('the longest path wins', async (t) => {
+  const routes = table({ path: '/' }, { path: '/api' }, { path: '/api/v2' })
+  t.equal(pathFor(routes, '/api/v2/x'), '/api/v2')
+  t.equal(pathFor(routes, '/api/v3'), '/api')
+  t.equal(pathFor(routes, '/other'), '/')
+})
+
+t.test('`/api` matches /api and /api/…, never /apix', async (t) => {
+  const routes = table({ path: '/api' })
+  t.equal(pathFor(routes, '/api'), '/api')
+  t.equal(pathFor(routes, '/api/'), '/api')
+  t.equal(pathFor(routes, '/api/x/y'), '/api')
+  t.equal(pathFor(routes, '/apix'), null)
+  t.equal(pathFor(routes, '/'), null)
+})
+
+t.test('a method that a path does not take never falls through to a shorter path', async (t) => {
+  const routes = table({ path: '/' }, { path: '/admin', methods: ['GET', 'POST'] })
+  t.equal(pathFor(routes, '/admin/x', 'POST'), 'GET,POST /admin')
+  t.equal(pathFor(routes, '/admin/x', 'HEAD'), 'GET,POST /admin')
+  t.equal(pathFor(routes, '/admin/x', 'DELETE'), '405 GET, POST, HEAD')
+})
+
+t.test('TRACE and CONNECT are forwarded by no route that does not name them', async (t) => {
+  const routes = table({ path: '/' }, { path: '/debug', methods: ['TRACE'] })
+  t.equal(pathFor(routes, '/', 'TRACE'), '405 ')
+  t.equal(pathFor(routes, '/', 'CONNECT'), '405 ')
+  t.equal(pathFor(routes, '/debug', 'TRACE'), 'TRACE /debug')
+})
+
+t.test('a path that a lenient upstream would read as one of another route is ambiguous', async (t) => {
+  const routes = table({ path: '/' }, { path: '/admin' }, { path: '/@me' })
+  for (const path of ['/ADMIN', '/Admin/x', '/admin;x', '/admin;x/y', '/admin.', '/admin%20/x', '/%40me', '/admin%3B', '/adm%69n']) t.ok(routes.isAmbiguous(path, '/'), path)
+  for (const path of ['/users/AbC', '/x;y=z', '/a%20b', '/admins', '/x/admin', '/x/ADMIN']) t.notOk(routes.isAmbiguous(path, '/'), path)
+  t.notOk(routes.isAmbiguous('/admin/X;y', '/admin'))
+})
+
+t.test('a configured path with capitals is as safe', async (t) => {
+  const routes = table({ path: '/' }, { path: '/API' })
+  t.ok(routes.isAmbiguous('/api/x', '/'))
+  t.notOk(routes.isAmbiguous('/API/x', '/API'))
+})
+
+t.test('a route says otherwise than the defaults', async (t) => {
+  const [plain, special] = table({ path: '/' }, { path: '/x', timeout: 5, limits: { body: 7 }, identity: { headers: { 'X-Me': 'email' } }, stripPrefix: true }).routes
+  t.match(plain, { timeout: 30_000, bodyLimit: 1_000, identityHeaders: { 'X-User-Id': 'sub' }, stripLength: 0 })
+  t.match(special, { timeout: 5, bodyLimit: 7, identityHeaders: { 'X-Me': 'email' }, stripLength: 2 })
+})

@@ -55,6 +55,8 @@ export function openTunnel ({ client, upstream, early, onClosed }: TunnelOptions
   /** The client gets nothing any more. */
   let clientIsTold = false
   let broken = false
+  /** Connections that are not closed. */
+  let open = 2
   let timer: NodeJS.Timeout | undefined
 
   function fromUpstream (chunk: Buffer): void {
@@ -132,7 +134,7 @@ export function openTunnel ({ client, upstream, early, onClosed }: TunnelOptions
   function onClose (other: Duplex): void {
     // Both ends were said: what is on its way to the other may still arrive.
     if (!other.writableEnded) other.destroy()
-    if (!client.closed || !upstream.closed) return
+    if (--open > 0) return
     clearTimeout(timer)
     onClosed({ why: ending ?? (broken ? 'broken' : 'closed'), ...bytes })
   }
@@ -141,8 +143,8 @@ export function openTunnel ({ client, upstream, early, onClosed }: TunnelOptions
     socket.on('error', onError)
     if (socket instanceof Socket) socket.setTimeout(0).setNoDelay(true).setKeepAlive(true, KEEP_ALIVE)
   }
-  upstream.on('close', () => { onClose(client) })
-  client.on('close', () => { onClose(upstream) })
+  upstream.once('close', () => { onClose(client) })
+  client.once('close', () => { onClose(upstream) })
   upstream.on('end', () => { passOnEnd(client) })
   client.on('end', () => { passOnEnd(upstream) })
   upstream.on('drain', () => { client.resume() })

@@ -4,6 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Config } from '../config/schema.ts'
 import { Refusal, StartupFault } from '../errors.ts'
 import { decodeFormText, type Form } from './body.ts'
+import { headerValues } from './header-values.ts'
 import { ownClientId } from './login-services.ts'
 
 export interface OAuthClient {
@@ -36,7 +37,7 @@ interface Claim { readonly id: string, readonly secret: string }
 
 /** The readings of what the client says of itself. */
 function claimsOf ({ raw }: Pick<FastifyRequest, 'raw'>, form: Form): readonly Claim[] {
-  const authorizations = raw.headersDistinct['authorization'] ?? []
+  const authorizations = headerValues(raw, 'authorization')
   if (authorizations.length > 1) throw new Refusal('GW_REQUEST_INVALID', { reason: 'several Authorization headers' })
   const [authorization] = authorizations
   const id = form.get('client_id')

@@ -2,6 +2,7 @@
 import type { FastifyRequest, RouteHandlerMethod } from 'fastify'
 import type { Identity } from '../tokens/identity.ts'
 import { Refusal } from '../errors.ts'
+import { headerValues } from './header-values.ts'
 import type { LoginServices } from './login-services.ts'
 
 export interface ForwardAuth {
@@ -56,8 +57,8 @@ function identify ({ bearerToken, verify }: LoginServices, request: FastifyReque
 
 function forwardedRoute ({ trustsProxy, matchRoute }: ForwardAuth, { raw }: FastifyRequest): ForwardedRoute | null {
   if (!trustsProxy(raw.socket.remoteAddress)) return null
-  const methods = raw.headersDistinct['x-forwarded-method'] ?? []
-  const uris = raw.headersDistinct['x-forwarded-uri'] ?? []
+  const methods = headerValues(raw, 'x-forwarded-method')
+  const uris = headerValues(raw, 'x-forwarded-uri')
   if (methods.length === 0 && uris.length === 0) return null
   const [method] = methods
   const [uri] = uris

@@ -50,7 +50,8 @@ async function publish (body: string, type: string, request: FastifyRequest, rep
   // Public by nature: a page on another origin may read it too.
   reply.headers({ 'cache-control': 'public, max-age=300', etag, 'access-control-allow-origin': '*' })
   if (matches(request.headers['if-none-match'], etag)) return await reply.code(304).send()
-  return await reply.type(type).send(body)
+  // As bytes, for to text Fastify adds a charset, which application/jwk-set+json does not have.
+  return await reply.type(type).send(Buffer.from(body))
 }
 
 /** RFC 9110 §13.1.2. */

@@ -30,10 +30,7 @@ export interface Changes {
 /** The key that signs now. When none is due yet (a clock that was set back), the one that will be first. */
 export function keyToSign<Key extends ScheduledKey> (keys: readonly Key[], schedule: Schedule, now: number): Key | undefined {
   const own = keys.filter((key) => key.algorithm === schedule.algorithm && verifies(key, now)).sort(byActivation)
-  const lasting = own.filter((key) => maySign(key, schedule, now))
-  // One that is about to die still signs rather than nobody: another process with another algorithm may have retired it.
-  const choice = lasting.length > 0 ? lasting : own
-  return choice.findLast((key) => key.activatesAt <= now) ?? choice[0]
+  return own.findLast((key) => key.activatesAt <= now) ?? own[0]
 }
 
 export function verifies (key: ScheduledKey, now: number): boolean {
@@ -58,10 +55,11 @@ export function planMaintenance (keys: readonly ScheduledKey[], schedule: Schedu
   const move: Changes['move'][number][] = []
   let create: Changes['create'] = null
 
-  if (signing === undefined || !maySign(signing, schedule, now)) {
+  const next = signing === undefined ? undefined : nextOf(live, schedule, signing, now)
+  // One that ends without a successor was retired for another algorithm: what it signs now would outlive it.
+  if (signing === undefined || (signing.expiresAt !== null && next === undefined)) {
     create = { activatesAt: now }
   } else {
-    const next = nextOf(live, schedule, signing, now)
     if (next === undefined && now - signing.activatesAt >= rotateEvery - publishAhead) {
       create = { activatesAt: Math.max(now + publishAhead, signing.activatesAt + rotateEvery) }
     }
@@ -98,11 +96,12 @@ export function nextOf<Key extends ScheduledKey> (keys: readonly Key[], schedule
   return keys.filter((key) => key.algorithm === schedule.algorithm && key.kid !== signing.kid && key.activatesAt > now).sort(byActivation)[0]
 }
 
-/** What it signs now must not outlive it. */
-function maySign (key: ScheduledKey, schedule: Schedule, now: number): boolean {
-  return key.expiresAt === null || now + schedule.verifyFor <= key.expiresAt
+/** Of two of the same moment the one that has a successor comes first. */
+function byActivation (one: ScheduledKey, other: ScheduledKey): number {
+  return one.activatesAt - other.activatesAt || sign((one.expiresAt ?? Infinity) - (other.expiresAt ?? Infinity)) || (one.kid < other.kid ? -1 : 1)
 }
 
-function byActivation (one: ScheduledKey, other: ScheduledKey): number {
-  return one.activatesAt - other.activatesAt || (one.kid < other.kid ? -1 : 1)
+/** Infinity less Infinity is no number. */
+function sign (difference: number): number {
+  return Number.isNaN(difference) ? 0 : difference
 }

@@ -47,7 +47,7 @@ export async function startUpgradeGateway (origin: string, choices: GatewayChoic
       refuse(socket, 400, readHandshake(request))
       return
     }
-    void forwardUpgrade({ request, socket, head }, {
+    forwardUpgrade({ request, socket, head }, {
       origin: new URL(origin),
       path: request.url ?? '/',
       headers: keptHeaders(request),
@@ -67,7 +67,7 @@ export async function startUpgradeGateway (origin: string, choices: GatewayChoic
       outcomes.push(outcome)
       if (outcome.outcome === 'failed') refuse(socket, outcome.refusal.statusCode, outcome.refusal.code)
       told()
-    })
+    }, (error: unknown) => { server.emit('error', error) })
   })
   const port = await listen(server)
   const until = async (enough: () => boolean) => {

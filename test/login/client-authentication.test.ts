@@ -12,7 +12,7 @@ const authenticate = createClientAuthentication([
 type Request = Pick<FastifyRequest, 'raw'>
 
 function ask (form: Record<string, string>, ...authorization: string[]) {
-  const raw = { headersDistinct: authorization.length === 0 ? {} : { authorization } }
+  const raw = { rawHeaders: authorization.flatMap((value) => ['Authorization', value]) }
   try {
     // A stand-in: of a request, this function reads one header.
     return authenticate({ raw } as unknown as Request, new Map(Object.entries(form)))

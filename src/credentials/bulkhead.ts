@@ -1,0 +1,72 @@
+/** At most so many at a time, so many waiting, and none for long: a login flood takes no more than its share. */
+import { Refusal } from '../errors.ts'
+
+export interface Bulkhead {
+  /** Throws GW_UNAVAILABLE when the queue is full, or the wait too long. */
+  run<Result> (work: () => Promise<Result>): Promise<Result>
+  stats (): { readonly running: number, readonly queued: number, readonly rejected: number }
+}
+
+export interface BulkheadOptions {
+  readonly concurrency: number
+  readonly queue: number
+  /** Milliseconds. */
+  readonly queueTimeout: number
+}
+
+interface Waiting {
+  readonly start: () => void
+  readonly timer: NodeJS.Timeout
+}
+
+export function createBulkhead ({ concurrency, queue, queueTimeout }: BulkheadOptions): Bulkhead {
+  const waiting = new Set<Waiting>()
+  let running = 0
+  let rejected = 0
+
+  function reject (reason: string): Refusal {
+    rejected++
+    return new Refusal('GW_UNAVAILABLE', { reason, retryAfterSeconds: Math.max(1, Math.ceil(queueTimeout / 1000)) })
+  }
+
+  async function enter (): Promise<void> {
+    if (running < concurrency) {
+      running++
+      return
+    }
+    if (waiting.size >= queue) throw reject('password hashing: the queue is full')
+    await new Promise<void>((resolve, fail) => {
+      const entry: Waiting = {
+        start: () => {
+          clearTimeout(entry.timer)
+          waiting.delete(entry)
+          resolve()
+        },
+        timer: setTimeout(() => {
+          waiting.delete(entry)
+          fail(reject('password hashing: waited too long'))
+        }, queueTimeout),
+      }
+      waiting.add(entry)
+    })
+  }
+
+  function leave (): void {
+    const [next] = waiting
+    // The place is handed over, so that nobody who comes just now takes it first.
+    if (next === undefined) running--
+    else next.start()
+  }
+
+  return {
+    async run (work) {
+      await enter()
+      try {
+        return await work()
+      } finally {
+        leave()
+      }
+    },
+    stats: () => ({ running, queued: waiting.size, rejected }),
+  }
+}

@@ -1,0 +1,33 @@
+/** The interface of whatever knows users: credentials → a verdict, in equal time whoever is asked about. */
+
+export interface Subject {
+  /** Stable, and not the name: `sub` of the tokens. Sources other than `store` put their name before it. */
+  readonly id: string
+  readonly name: string
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+  readonly attributes: Readonly<Record<string, unknown>>
+}
+
+export interface Credentials {
+  readonly username: string
+  readonly password: string
+}
+
+export type Verdict =
+  | { readonly outcome: 'accepted', readonly subject: Subject }
+  /** Known, and refused; `reason` is for the log. */
+  | { readonly outcome: 'refused', readonly reason: string }
+  | { readonly outcome: 'unknown' }
+
+export interface CredentialSource {
+  /** What sessions remember their source by: unique in a chain. */
+  readonly name: string
+  /** `refused` and `unknown` cost the same work. Throws a Refusal when it cannot tell (GW_UNAVAILABLE). */
+  check (credentials: Credentials): Promise<Verdict>
+  /** The work of one check, and no answer: so that time does not tell which source knew a name. */
+  decoy (password: string): Promise<void>
+  /** Asked at each refresh: null when the user is gone or disabled. */
+  find (subjectId: string): Promise<Subject | null>
+  close (): Promise<void>
+}

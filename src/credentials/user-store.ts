@@ -1,0 +1,180 @@
+/** Users kept in storage: a credential source, and what `gatewarden users` does to it. */
+import { randomUUID } from 'node:crypto'
+import type { Selectable } from 'kysely'
+import { Refusal, StartupFault } from '../errors.ts'
+import { endSessionsOf } from '../sessions/session-store.ts'
+import type { Database, UsersTable } from '../storage/database.ts'
+import { isUnusable } from './credential-chain.ts'
+import type { CredentialSource, Subject } from './credential-source.ts'
+import type { PasswordHasher } from './password-hash.ts'
+import { nameFault, nameKey } from './user-name.ts'
+
+export interface NewUser {
+  readonly name: string
+  readonly password: string
+  readonly roles?: readonly string[]
+  readonly scopes?: readonly string[]
+  readonly attributes?: Readonly<Record<string, unknown>>
+}
+
+export interface UserView extends Subject {
+  readonly disabled: boolean
+  /** ISO 8601. */
+  readonly createdAt: string
+}
+
+/** Throws a StartupFault with one clear line for whatever the operator got wrong. */
+export interface UserStore extends CredentialSource {
+  /** The new id. */
+  add (user: NewUser): Promise<string>
+  list (): Promise<UserView[]>
+  /** Ends the user's sessions, as do disable and remove, in the same transaction: both happen, or neither. */
+  setPassword (name: string, password: string): Promise<void>
+  disable (name: string): Promise<void>
+  enable (name: string): Promise<void>
+  remove (name: string): Promise<void>
+}
+
+export interface UserStoreOptions {
+  readonly db: Database
+  readonly hasher: PasswordHasher
+  /** Characters of a new password. */
+  readonly minimumLength?: number
+  readonly now: () => number
+}
+
+type User = Selectable<UsersTable>
+
+export function createUserStore ({ db, hasher, minimumLength = 8, now }: UserStoreOptions): UserStore {
+  async function byName (name: string): Promise<User | undefined> {
+    return await db.selectFrom('users').selectAll().where('name_key', '=', nameKey(name)).executeTakeFirst()
+  }
+
+  async function existing (name: string): Promise<User> {
+    const user = await byName(name)
+    if (user === undefined) throw new StartupFault(`there is no user named ${JSON.stringify(name)}; \`gatewarden users list\` shows who there is`)
+    return user
+  }
+
+  /** Compare and swap on the old hash: a password that was changed meanwhile stays as it was changed. */
+  async function rehash (user: User, password: string): Promise<void> {
+    const password_hash = await hasher.hash(password)
+    await db.updateTable('users').set({ password_hash }).where('id', '=', user.id).where('password_hash', '=', user.password_hash).execute()
+  }
+
+  return {
+    name: 'store',
+
+    async check ({ username, password }) {
+      const typed = password.normalize('NFC')
+      const user = await byName(username).catch(unavailable)
+      if (user === undefined) {
+        await hasher.decoy(typed)
+        return { outcome: 'unknown' }
+      }
+      const { matches, outdated } = await hasher.verify(typed, user.password_hash)
+      if (!matches) return { outcome: 'refused', reason: 'wrong password' }
+      if (user.disabled_at !== null) return { outcome: 'refused', reason: 'disabled' }
+      // The login is right whether or not this works; the next one tries again.
+      if (outdated) await rehash(user, typed).catch(() => {})
+      return { outcome: 'accepted', subject: subjectOf(user) }
+    },
+
+    decoy: async (password) => { await hasher.decoy(password.normalize('NFC')) },
+
+    async find (subjectId) {
+      const user = await db.selectFrom('users').selectAll().where('id', '=', subjectId).executeTakeFirst()
+      return user === undefined || user.disabled_at !== null ? null : subjectOf(user)
+    },
+
+    async close () {},
+
+    async add ({ name, password, roles = [], scopes = [], attributes = {} }) {
+      const fault = nameFault(name)
+      if (fault !== null) throw new StartupFault(fault)
+      assertListItems(roles, 'role')
+      assertListItems(scopes, 'scope')
+      const password_hash = await hasher.hash(acceptable(password, minimumLength))
+      const id = randomUUID()
+      const time = now()
+      const { numInsertedOrUpdatedRows } = await db.insertInto('users').values({
+        id,
+        name,
+        name_key: nameKey(name),
+        password_hash,
+        roles: JSON.stringify(roles),
+        scopes: JSON.stringify(scopes),
+        attributes: JSON.stringify(attributes),
+        disabled_at: null,
+        created_at: time,
+        updated_at: time,
+      }).onConflict((conflict) => conflict.column('name_key').doNothing()).executeTakeFirst()
+      if (numInsertedOrUpdatedRows === 0n) throw new StartupFault(`there is a user named ${JSON.stringify(name)} already (case and Unicode forms do not tell names apart)`)
+      return id
+    },
+
+    async list () {
+      const users = await db.selectFrom('users').selectAll().orderBy('name_key').execute()
+      return users.map((user) => ({ ...subjectOf(user), disabled: user.disabled_at !== null, createdAt: new Date(user.created_at).toISOString() }))
+    },
+
+    async setPassword (name, password) {
+      const { id } = await existing(name)
+      const password_hash = await hasher.hash(acceptable(password, minimumLength))
+      await db.transaction().execute(async (transaction) => {
+        await transaction.updateTable('users').set({ password_hash, updated_at: now() }).where('id', '=', id).execute()
+        await endSessionsOf(transaction, id, 'password_changed', now())
+      })
+    },
+
+    async disable (name) {
+      const { id } = await existing(name)
+      await db.transaction().execute(async (transaction) => {
+        await transaction.updateTable('users').set({ disabled_at: now(), updated_at: now() }).where('id', '=', id).execute()
+        await endSessionsOf(transaction, id, 'user_disabled', now())
+      })
+    },
+
+    async enable (name) {
+      const { id } = await existing(name)
+      await db.updateTable('users').set({ disabled_at: null, updated_at: now() }).where('id', '=', id).execute()
+    },
+
+    async remove (name) {
+      const { id } = await existing(name)
+      await db.transaction().execute(async (transaction) => {
+        await transaction.deleteFrom('users').where('id', '=', id).execute()
+        await endSessionsOf(transaction, id, 'user_removed', now())
+      })
+    },
+  }
+}
+
+function subjectOf (user: User): Subject {
+  return {
+    id: user.id,
+    name: user.name,
+    roles: JSON.parse(user.roles) as string[],
+    scopes: JSON.parse(user.scopes) as string[],
+    attributes: JSON.parse(user.attributes) as Record<string, unknown>,
+  }
+}
+
+/** NIST SP 800-63B §5.1.1.2: length is what counts, any character goes, and composed and decomposed forms are one. */
+function acceptable (password: string, minimumLength: number): string {
+  const normalized = password.normalize('NFC')
+  if (isUnusable(normalized)) throw new StartupFault('a password has no NUL and at most 1024 bytes')
+  if ([...normalized].length < minimumLength) throw new StartupFault(`a password has at least ${minimumLength} characters (passwords.minimumLength)`)
+  return normalized
+}
+
+/** Lists travel joined: roles by commas in a header, scopes by spaces in a claim. */
+function assertListItems (items: readonly string[], what: string): void {
+  for (const item of items) {
+    if (!/^[^\s,"\\\p{C}]{1,128}$/u.test(item)) throw new StartupFault(`${JSON.stringify(item)} is no ${what}: 1 to 128 characters, without white space, commas, quotes and backslashes`)
+  }
+}
+
+function unavailable (cause: unknown): never {
+  throw new Refusal('GW_UNAVAILABLE', { reason: 'storage', cause, retryAfterSeconds: 2 })
+}

@@ -1,0 +1,34 @@
+/** When the answer to an upgrade may be written: not before the answers to what was asked earlier on the connection. */
+import type { ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+
+/**
+ * Calls `proceed` once nothing is due on the connection of an `upgrade` event, which may be at once; never if the
+ * connection is over by then. Node emits the event as soon as it has read the handshake, also of one that was pipelined
+ * behind requests (RFC 9112 §9.3.2): an answer written now would overtake theirs, and theirs end up among the frames.
+ */
+export function afterEarlierAnswers (socket: Duplex, proceed: () => void): void {
+  // Node has taken its own listener off; an error that nobody hears ends the process.
+  socket.on('error', () => { socket.destroy() })
+  afterAnswer(socket, proceed)
+}
+
+function afterAnswer (socket: Duplex, proceed: () => void): void {
+  const answer = answerUnderWay(socket)
+  if (answer === null) {
+    proceed()
+    return
+  }
+  // This one too: an answer that waits for the socket would wait for ever.
+  const onDrain = () => { answer.emit('drain') }
+  socket.on('drain', onDrain)
+  answer.once('close', () => {
+    socket.off('drain', onDrain)
+    if (socket.writable) afterAnswer(socket, proceed)
+  })
+}
+
+/** Node keeps the response that a connection waits for here; nothing public tells. */
+function answerUnderWay (socket: Duplex): ServerResponse | null {
+  return '_httpMessage' in socket ? socket._httpMessage as ServerResponse | null : null
+}

@@ -1,0 +1,89 @@
+/** Ended sessions that some access token may still name: a set in memory, asked by every request, fed by storage. */
+import type { Storage } from '../storage/database.ts'
+
+export interface Revocations {
+  isEnded (sessionId: string): boolean
+  /** At once in this process; to be called after the end has been committed. */
+  end (sessionId: string): void
+  /** Told of each ended session once, whoever ended it. */
+  onEnd (listener: (sessionIds: readonly string[]) => void): void
+  /** Reads what has ended since the last look. */
+  catchUp (): Promise<void>
+  size (): number
+  close (): void
+}
+
+export interface RevocationsOptions {
+  readonly storage: Storage
+  /** Milliseconds: as long as an access token may live, and the tolerance on top. */
+  readonly rememberFor: number
+  readonly now: () => number
+}
+
+/** Milliseconds that a commit may become visible later than its own time says: clocks differ, transactions wait. */
+const OVERLAP = 10_000
+
+export async function openRevocations ({ storage, rememberFor, now }: RevocationsOptions): Promise<Revocations> {
+  /** Session id → when it may be forgotten. In the order of insertion, and so nearly in that of time. */
+  const ended = new Map<string, number>()
+  const listeners: ((sessionIds: readonly string[]) => void)[] = []
+  let lookedAt = now() - rememberFor
+  let catchingUp: Promise<void> | null = null
+  let again = false
+  let closed = false
+
+  function remember (sessionIds: readonly string[]): void {
+    const fresh = sessionIds.filter((id) => !ended.has(id))
+    const until = now() + rememberFor
+    for (const id of fresh) ended.set(id, until)
+    forget()
+    if (fresh.length > 0) for (const listener of listeners) listener(fresh)
+  }
+
+  function forget (): void {
+    const time = now()
+    for (const [id, until] of ended) {
+      if (until > time) break
+      ended.delete(id)
+    }
+  }
+
+  async function read (): Promise<void> {
+    const since = lookedAt - OVERLAP
+    const time = now()
+    const rows = await storage.db.selectFrom('sessions').select('id').where('ended_at', '>=', since).execute()
+    // Only once it has worked: after a failure the next look goes as far back as this one would have.
+    lookedAt = Math.max(lookedAt, time)
+    if (!closed) remember(rows.map(({ id }) => id))
+  }
+
+  /** One look at a time, and one more if something came meanwhile. */
+  async function catchUp (): Promise<void> {
+    if (catchingUp !== null) {
+      again = true
+      return await catchingUp
+    }
+    catchingUp = (async () => {
+      do {
+        again = false
+        await read()
+      } while (again)
+    })().finally(() => { catchingUp = null })
+    await catchingUp
+  }
+
+  await catchUp()
+  storage.onChange(() => {
+    // A look that fails is made up for by the next: `lookedAt` stays where it was.
+    if (!closed) catchUp().catch(() => {})
+  })
+
+  return {
+    isEnded: (sessionId) => ended.has(sessionId),
+    end (sessionId) { remember([sessionId]) },
+    onEnd (listener) { listeners.push(listener) },
+    catchUp,
+    size: () => ended.size,
+    close () { closed = true },
+  }
+}

@@ -1,0 +1,84 @@
+/** The sessions' rows, and what each verb promises under concurrency. Times are milliseconds since the epoch. */
+import type { Selectable, Transaction } from 'kysely'
+import type { Database, SessionsTable, Tables } from '../storage/database.ts'
+
+export type Session = Selectable<SessionsTable>
+
+export interface Rotation {
+  readonly id: string
+  /** The token that is used: the rotation happens only if it is in force. */
+  readonly generation: number
+  readonly tokenHash: string
+  readonly successorHash: string
+  readonly recentRotations: string
+  readonly time: number
+}
+
+export interface SessionStore {
+  insert (session: Session): Promise<void>
+  find (id: string): Promise<Session | null>
+  /** One atomic step: of any number of calls with the same token exactly one is answered true. */
+  rotate (rotation: Rotation): Promise<boolean>
+  /** True if this call ended it; of two, one did. With `subject`, only if it is that subject's. */
+  end (id: string, reason: string, time: number, subject?: string): Promise<Session | null>
+  live (subject: string, time: number): Promise<Session[]>
+  /** Deletes up to `limit` rows that nobody can need any more; how many. */
+  deleteDead (time: number, endedBefore: number, limit: number): Promise<number>
+}
+
+export function createSessionStore (db: Database): SessionStore {
+  return {
+    async insert (session) {
+      await db.insertInto('sessions').values(session).execute()
+    },
+
+    async find (id) {
+      return await db.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst() ?? null
+    },
+
+    async rotate ({ id, generation, tokenHash, successorHash, recentRotations, time }) {
+      const { numUpdatedRows } = await db.updateTable('sessions')
+        .set({ generation: generation + 1, token_hash: successorHash, recent_rotations: recentRotations, last_used_at: time })
+        .where('id', '=', id)
+        .where('generation', '=', generation)
+        .where('token_hash', '=', tokenHash)
+        .where('ended_at', 'is', null)
+        .where('expires_at', '>', time)
+        .executeTakeFirst()
+      return numUpdatedRows === 1n
+    },
+
+    async end (id, reason, time, subject) {
+      let update = db.updateTable('sessions').set({ ended_at: time, end_reason: reason }).where('id', '=', id).where('ended_at', 'is', null)
+      if (subject !== undefined) update = update.where('subject', '=', subject)
+      return await update.returningAll().executeTakeFirst() ?? null
+    },
+
+    async live (subject, time) {
+      return await db.selectFrom('sessions').selectAll()
+        .where('subject', '=', subject)
+        .where('ended_at', 'is', null)
+        .where('expires_at', '>', time)
+        .orderBy('created_at')
+        .execute()
+    },
+
+    async deleteDead (time, endedBefore, limit) {
+      const dead = db.selectFrom('sessions').select('id')
+        .where((or) => or.or([or('expires_at', '<', Math.min(time, endedBefore)), or('ended_at', '<', endedBefore)]))
+        .limit(limit)
+      const { numDeletedRows } = await db.deleteFrom('sessions').where('id', 'in', dead).executeTakeFirst()
+      return Number(numDeletedRows)
+    },
+  }
+}
+
+/** Ends all live sessions of a subject within a transaction of the caller's, so that both happen or neither. */
+export async function endSessionsOf (transaction: Transaction<Tables>, subject: string, reason: string, time: number): Promise<string[]> {
+  const rows = await transaction.updateTable('sessions').set({ ended_at: time, end_reason: reason })
+    .where('subject', '=', subject)
+    .where('ended_at', 'is', null)
+    .returning('id')
+    .execute()
+  return rows.map(({ id }) => id)
+}

@@ -1,0 +1,79 @@
+/** The schema's history. A new step is added at the end; one that has been released is never changed. */
+import { Migrator, sql, type Kysely, type Migration } from 'kysely'
+import { StartupFault } from '../errors.ts'
+
+/** Brings the schema up to date; safe when several processes start at once. Throws a StartupFault. */
+export async function migrate<Tables> (db: Kysely<Tables>): Promise<void> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
+  const { error } = await migrator.migrateToLatest()
+  if (error === undefined) return
+  const message = error instanceof Error ? error.message : ''
+  if (message.includes('corrupted migrations')) {
+    throw new StartupFault('the storage was written by a newer version of Gatewarden; use that version, or a backup from before it', { cause: error })
+  }
+  throw new StartupFault('the storage cannot be brought up to date; it must be writable, and not damaged', { cause: error })
+}
+
+const migrations: Record<string, Migration> = {
+  '0001-first-schema': {
+    async up (db: Kysely<unknown>) {
+      await db.schema.createTable('users')
+        .addColumn('id', 'text', (column) => column.primaryKey())
+        .addColumn('name', 'text', (column) => column.notNull())
+        .addColumn('name_key', 'text', (column) => column.notNull().unique())
+        .addColumn('password_hash', 'text', (column) => column.notNull())
+        .addColumn('roles', 'text', (column) => column.notNull())
+        .addColumn('scopes', 'text', (column) => column.notNull())
+        .addColumn('attributes', 'text', (column) => column.notNull())
+        .addColumn('disabled_at', 'bigint')
+        .addColumn('created_at', 'bigint', (column) => column.notNull())
+        .addColumn('updated_at', 'bigint', (column) => column.notNull())
+        .execute()
+      await db.schema.createTable('sessions')
+        .addColumn('id', 'text', (column) => column.primaryKey())
+        .addColumn('subject', 'text', (column) => column.notNull())
+        .addColumn('source', 'text', (column) => column.notNull())
+        .addColumn('client_id', 'text', (column) => column.notNull())
+        .addColumn('user_agent', 'text')
+        .addColumn('address', 'text')
+        .addColumn('created_at', 'bigint', (column) => column.notNull())
+        .addColumn('last_used_at', 'bigint', (column) => column.notNull())
+        .addColumn('expires_at', 'bigint', (column) => column.notNull())
+        .addColumn('generation', 'bigint', (column) => column.notNull())
+        .addColumn('token_hash', 'text', (column) => column.notNull())
+        .addColumn('recent_rotations', 'text', (column) => column.notNull())
+        .addColumn('ended_at', 'bigint')
+        .addColumn('end_reason', 'text')
+        .execute()
+      await db.schema.createIndex('sessions_by_subject').on('sessions').column('subject').execute()
+      await db.schema.createIndex('sessions_by_expiry').on('sessions').column('expires_at').execute()
+      // Few sessions are ended at any time, and these are looked for at each change of the storage.
+      await db.schema.createIndex('sessions_by_end').on('sessions').column('ended_at').where(sql.ref('ended_at'), 'is not', null).execute()
+      await db.schema.createTable('keys')
+        .addColumn('kid', 'text', (column) => column.primaryKey())
+        .addColumn('algorithm', 'text', (column) => column.notNull())
+        .addColumn('public_jwk', 'text', (column) => column.notNull())
+        .addColumn('private_key', 'text', (column) => column.notNull())
+        .addColumn('created_at', 'bigint', (column) => column.notNull())
+        .addColumn('activates_at', 'bigint', (column) => column.notNull())
+        .addColumn('expires_at', 'bigint')
+        .execute()
+      await db.schema.createTable('login_attempts')
+        .addColumn('key', 'text', (column) => column.primaryKey())
+        .addColumn('failures', 'bigint', (column) => column.notNull())
+        .addColumn('last_failure_at', 'bigint', (column) => column.notNull())
+        .addColumn('blocked_until', 'bigint', (column) => column.notNull())
+        .execute()
+      await db.schema.createIndex('login_attempts_by_time').on('login_attempts').column('last_failure_at').execute()
+      await db.schema.createTable('known_origins')
+        .addColumn('key', 'text', (column) => column.primaryKey())
+        .addColumn('last_success_at', 'bigint', (column) => column.notNull())
+        .execute()
+      await db.schema.createIndex('known_origins_by_time').on('known_origins').column('last_success_at').execute()
+      await db.schema.createTable('meta')
+        .addColumn('key', 'text', (column) => column.primaryKey())
+        .addColumn('value', 'text', (column) => column.notNull())
+        .execute()
+    },
+  },
+}

@@ -1,0 +1,34 @@
+/** The only file that knows a SQLite driver: node:sqlite where Node has it, its stand-in of the same API on Node 20. */
+import { createRequire } from 'node:module'
+
+export type SqliteValue = string | number | bigint | null | Uint8Array
+
+export interface SqliteStatement {
+  all (...parameters: SqliteValue[]): Record<string, unknown>[]
+  run (...parameters: SqliteValue[]): { readonly changes: number | bigint, readonly lastInsertRowid: number | bigint }
+  columns (): readonly unknown[]
+}
+
+export interface SqliteConnection {
+  exec (sql: string): void
+  prepare (sql: string): SqliteStatement
+  close (): void
+}
+
+interface SqliteModule {
+  readonly DatabaseSync: new (path: string) => SqliteConnection
+}
+
+/** Throws what the driver throws: errors with `errcode`, SQLite's own number. */
+export function openSqlite (path: string): SqliteConnection {
+  const { DatabaseSync } = loadDriver()
+  return new DatabaseSync(path)
+}
+
+function loadDriver (): SqliteModule {
+  const load = createRequire(import.meta.url)
+  // Asked for by number: on Node 22 before 22.13 the module is there, but behind a flag.
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  const builtIn = major > 22 || (major === 22 && minor >= 13)
+  return load(builtIn ? 'node:sqlite' : '@photostructure/sqlite') as SqliteModule
+}

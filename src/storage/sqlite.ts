@@ -1,0 +1,125 @@
+/** SQLite as a Kysely dialect: one connection, one query or transaction at a time, every commit on the disk. */
+import { chmodSync, mkdirSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import {
+  CompiledQuery, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler,
+  type DatabaseConnection, type Dialect, type Driver, type QueryResult,
+} from 'kysely'
+import { StartupFault } from '../errors.ts'
+import { openSqlite, type SqliteConnection, type SqliteStatement, type SqliteValue } from './sqlite-driver.ts'
+
+export interface SqliteDatabase {
+  readonly dialect: Dialect
+  /** SQLite's count of commits by other connections: another number, and somebody else has written. */
+  dataVersion (): number
+}
+
+/** Makes the folder (0700) and the file (0600) where they are missing. Throws a StartupFault. */
+export function openSqliteDatabase (path: string): SqliteDatabase {
+  const connection = connect(path)
+  const version = connection.prepare('PRAGMA data_version')
+  return {
+    dialect: {
+      createAdapter: () => new SqliteAdapter(),
+      createDriver: () => createDriver(connection),
+      createIntrospector: (db) => new SqliteIntrospector(db),
+      createQueryCompiler: () => new SqliteQueryCompiler(),
+    },
+    dataVersion: () => Number(version.all()[0]?.['data_version']),
+  }
+}
+
+function connect (path: string): SqliteConnection {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new StartupFault(`the folder of the storage cannot be made: ${dirname(path)} (${codeOf(error)}); choose another path in \`storage\`, or allow this one to be written`, { cause: error })
+  }
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
+    throw new StartupFault(`the storage is a folder: ${path}; \`storage\` names a file, such as sqlite:${path}/gatewarden.db`)
+  }
+  const umask = process.umask(0o077)
+  try {
+    const connection = openSqlite(path)
+    connection.exec('PRAGMA busy_timeout = 5000')
+    connection.exec('PRAGMA journal_mode = WAL')
+    // In WAL mode NORMAL would lose the last commits in a power failure, and with them refresh tokens already given out.
+    connection.exec('PRAGMA synchronous = FULL')
+    connection.exec('PRAGMA foreign_keys = ON')
+    for (const file of [path, `${path}-wal`, `${path}-shm`]) {
+      if (statSync(file, { throwIfNoEntry: false }) !== undefined) chmodSync(file, 0o600)
+    }
+    return connection
+  } catch (error) {
+    throw openFault(path, error)
+  } finally {
+    process.umask(umask)
+  }
+}
+
+const SQLITE_BUSY = 5
+const SQLITE_CORRUPT = 11
+const SQLITE_NOTADB = 26
+
+function openFault (path: string, error: unknown): StartupFault {
+  const number = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0
+  if (number === SQLITE_CORRUPT || number === SQLITE_NOTADB) {
+    return new StartupFault(`the storage is damaged, or not a SQLite database: ${path}; restore it from a backup, or move it away to begin anew`, { cause: error })
+  }
+  if (number === SQLITE_BUSY) {
+    return new StartupFault(`the storage is locked by another process: ${path}`, { cause: error })
+  }
+  return new StartupFault(`the storage cannot be opened: ${path}; it and its folder must be writable for this user`, { cause: error })
+}
+
+function codeOf (error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
+}
+
+/** One connection, so that what a transaction has begun no other query gets in between of. */
+function createDriver (sqlite: SqliteConnection): Driver {
+  const statements = new Map<string, SqliteStatement>()
+  const connection: DatabaseConnection = {
+    async executeQuery<Row> ({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
+      let statement = statements.get(sql)
+      if (statement === undefined) {
+        statement = sqlite.prepare(sql)
+        if (statements.size < 256) statements.set(sql, statement)
+      }
+      const values = parameters as readonly SqliteValue[]
+      if (statement.columns().length > 0) {
+        // Rows have no prototype; a copy makes them plain objects.
+        return { rows: statement.all(...values).map((row) => ({ ...row })) as Row[] }
+      }
+      const { changes, lastInsertRowid } = statement.run(...values)
+      return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) }
+    },
+    async * streamQuery () {
+      throw new Error('SQLite queries are not streamed')
+    },
+  }
+  const raw = async (sql: string) => { await connection.executeQuery(CompiledQuery.raw(sql)) }
+  let last: Promise<void> = Promise.resolve()
+  let release: () => void = () => {}
+
+  return {
+    async init () {},
+    async acquireConnection () {
+      const before = last
+      let done: () => void = () => {}
+      last = new Promise((resolve) => { done = resolve })
+      await before
+      release = done
+      return connection
+    },
+    async releaseConnection () { release() },
+    // IMMEDIATE: a transaction that reads first and writes then would else fail where another process has written in between.
+    async beginTransaction () { await raw('BEGIN IMMEDIATE') },
+    async commitTransaction () { await raw('COMMIT') },
+    async rollbackTransaction () { await raw('ROLLBACK') },
+    async destroy () {
+      statements.clear()
+      sqlite.close()
+    },
+  }
+}

@@ -1,5 +1,5 @@
 /** The whole gateway on one page: make the parts, register them in the order in which things happen. */
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify'
+import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Config } from './config/schema.ts'
@@ -140,7 +140,7 @@ async function openApplication (config: Config, lasting: Lasting) {
 
   // Who somebody is, and what keeps them logged in
   const hasher = createPasswordHasher(config.passwords)
-  const credentials = await openCredentialChain({ config, db, now, hasher })
+  const credentials = await openCredentialChain({ config, db, now, hasher, warn: (message) => { log.warn(message) } })
   const throttle = createThrottle({ db, config: config.throttle, now })
   const table = compileRoutes(config)
   const sessions = createSessionService({
@@ -159,7 +159,7 @@ async function openApplication (config: Config, lasting: Lasting) {
 
   // The request's way
   const trustedProxies = compileTrustedProxies(config.trustedProxies)
-  const pool = openUpstreamPool({ connectTimeout: config.timeouts.connect, maxHeaderSize: 65_536 })
+  const pool = openUpstreamPool({ connectTimeout: config.timeouts.connect, maxHeaderSize: 32_768 })
   const refuse = createRefuse({
     realm: issuer,
     routeOf,
@@ -171,7 +171,7 @@ async function openApplication (config: Config, lasting: Lasting) {
   })
   const app = fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     childLoggerFactory: (logger) => logger,
     genReqId: createRequestIds(trustedProxies),
     trustProxy: (address: string) => trustedProxies.trusts(address),
@@ -239,7 +239,7 @@ async function openApplication (config: Config, lasting: Lasting) {
 }
 
 async function openAdmin (config: Config, { log, metrics, storage }: Lasting, { current, isDraining }: { current: () => Application, isDraining: () => boolean }) {
-  const admin: FastifyInstance = fastify({ loggerInstance: log, disableRequestLogging: true, exposeHeadRoutes: false })
+  const admin: FastifyInstance = fastify({ loggerInstance: log, logController: new LogController({ disableRequestLogging: true }), exposeHeadRoutes: false })
   await admin.register(errorHandler, { refuse: createRefuse({ realm: config.issuer }) })
   await admin.register(adminApi, {
     metrics,

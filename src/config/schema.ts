@@ -4,13 +4,13 @@ import { Type, type Static, type TSchema } from 'typebox'
 // What is written as text and loaded as a number says so in its `format`; `secret: true` marks what is never shown,
 // and allows `xFile` beside `x`: a file that holds the value. load.ts acts on both.
 
-/** Written `500ms`, `30s`, `5m`, `12h`, `30d`; milliseconds once loaded. */
-const duration = (written: string, description: string) =>
-  Type.Unsafe<number>({ type: 'string', format: 'duration', default: written, description })
+/** Written `500ms`, `30s`, `5m`, `12h`, `30d`; milliseconds once loaded. null: no default of its own. */
+const duration = (written: string | null, description: string) =>
+  Type.Unsafe<number>({ type: 'string', format: 'duration', ...(written === null ? {} : { default: written }), description })
 
 /** Written `64kb`, `10mb`, `1gb`; bytes once loaded. */
-const size = (written: string, description: string) =>
-  Type.Unsafe<number>({ type: 'string', format: 'size', default: written, description })
+const size = (written: string | null, description: string) =>
+  Type.Unsafe<number>({ type: 'string', format: 'size', ...(written === null ? {} : { default: written }), description })
 
 const text = (description: string, options: Record<string, unknown> = {}) =>
   Type.Unsafe<string>({ type: 'string', minLength: 1, description, ...options })
@@ -85,9 +85,9 @@ const route = Type.Object({
   preserveHost: Type.Boolean({ default: false, description: 'The upstream sees the Host that the client sent, not its own.' }),
   forwardAuthorization: Type.Boolean({ default: false, description: 'The upstream sees the `Authorization` header too.' }),
   websocket: Type.Boolean({ default: true, description: 'WebSocket handshakes are forwarded.' }),
-  timeout: Type.Optional(duration('30s', 'From the request to the head of the answer; after it 504. `timeouts.upstream` by default.')),
+  timeout: Type.Optional(duration(null, 'From the request to the head of the answer; after it 504. `timeouts.upstream` by default.')),
   limits: Type.Optional(Type.Object({
-    body: Type.Optional(size('1gb', 'Largest request body.')),
+    body: Type.Optional(size(null, 'Largest request body. `limits.body` by default.')),
   }, { additionalProperties: false, description: 'Limits of this route.' })),
   identity: Type.Optional(Type.Object({
     headers: identityHeaders('Header → claim or user attribute; instead of the global ones.'),

@@ -115,7 +115,7 @@ t.test('a Trailer header where none may be does not kill the process', async (t)
     ['HTTP/1.1 200 OK\r\nTrailer: \r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\nTransfer-Encoding: x\r\n\r\n', 'GET /x HTTP/1.1\r\nHost: a\r\n\r\n'],
   ] as const) {
     const response = await ask(head, bytes, { timeout: 300 })
-    t.ok([200, 204, 304].includes(response.status), head)
+    t.ok([200, 204, 304, 502].includes(response.status), head)
   }
   await nextClientIsUnharmed(t)
 })
@@ -171,7 +171,7 @@ t.test('an upstream that cannot be reached is a 502 without its address', async 
   }
 })
 
-t.test('a client that leaves takes its request to the upstream with it', async (t) => {
+t.test('a client that leaves takes its request to the upstream with it', async () => {
   for (const stage of ['', 'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi']) {
     let gone: Promise<void> | null = null
     await ask((socket) => {

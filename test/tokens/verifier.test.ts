@@ -91,6 +91,22 @@ await t.test('with a key ring of one ES256 key', async (t) => {
     }
   })
 
+  await t.test('prepares a verifier once for each key', async (t) => {
+    let reads = 0
+    const counted = { kid: pen.kid, algorithm: 'ES256' as const, signers: 'others-too' as const, get key () { reads++; return key.verifying.key } }
+    const verifyCounted = createVerifier({ keyRing: { verifyingKey: () => counted }, issuer, audience, clockTolerance: tolerance, now: () => time })
+    for (let round = 0; round < 3; round++) verifyCounted(validToken(pen, someTime))
+    t.equal(reads, 1)
+  })
+
+  await t.test('looks at the length of a signature before any cryptography', async (t) => {
+    const token = validToken(pen, someTime)
+    for (const length of [1, 63, 65, 70, 72]) {
+      const cut = `${token.slice(0, token.lastIndexOf('.'))}.${Buffer.alloc(length, 1).toString('base64url')}`
+      t.throws(() => verify(cut), { code: 'GW_TOKEN_INVALID', details: { reason: 'signature of the wrong length' } })
+    }
+  })
+
   await t.test('says in no reason what the token holds', async (t) => {
     const token = validToken(pen, someTime, { sub: 'secret-subject\n' })
     try {

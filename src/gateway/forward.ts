@@ -70,6 +70,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   #abort: ((error?: Error) => void) | null = null
   #resume: (() => void) | null = null
   #live: (() => void) | null = null
+  /** What the upstream has said, as long as nothing of it has been passed on. */
+  #head: { readonly status: number, readonly statusText: string, readonly head: ResponseHead } | null = null
   /** `waiting` for a head; then `answering`; `over` when nothing more will be sent. */
   #state: 'waiting' | 'answering' | 'over' = 'waiting'
 
@@ -115,29 +117,49 @@ class Exchange implements Dispatcher.DispatchHandler {
       return true
     }
     this.#resume = resume
-    const { method } = this.#request.raw
-    const bodyless = method === 'HEAD' || status === 204 || status === 304
-    // RFC 9110 §8.6: a 204 has no length, and a client that believed one would wait for it, or read the next answer as it.
-    const headers = status === 204 && head.hasLength ? without(head.headers, ['content-length']) : head.headers
-    if (head.trailer !== null && mayTrail(this.#request.raw, head, bodyless)) headers.push('Trailer', head.trailer)
-    // The rest of a body that nobody will read: this connection cannot be used again.
-    if (this.#body !== null && !this.#request.raw.complete) headers.push('Connection', 'close')
-
-    this.#response.writeHead(status, safeStatusText(status, statusText), headers)
-    this.#reply.hijack()
-    this.#state = 'answering'
-    if (bodyless) {
+    this.#head = { status, statusText, head }
+    if (this.#request.raw.method === 'HEAD' || status === 204 || status === 304) {
       // Ended at the head: undici takes the length of a 304, which RFC 9110 §8.6 allows, for that of a body to come.
+      this.#begin()
       this.#end()
-      return true
+    } else {
+      // Head and body leave together if they came together; else the head does not wait for the body.
+      process.nextTick(flushHead, this)
     }
-    if (!head.hasLength) this.#liveWith(head)
-    // A stream's head goes out before its first event is there.
-    if (head.isEventStream) this.#response.flushHeaders()
     return true
   }
 
+  /** Passes the head on. From here on the answer is the upstream's, and nobody else's. */
+  #begin (): void {
+    if (this.#head === null) return
+    const { status, statusText, head } = this.#head
+    const { raw } = this.#request
+    // RFC 9110 §8.6: a 204 has no length, and a client that believed one would wait for it, or read the next answer as it.
+    const headers = status === 204 && head.hasLength ? without(head.headers, ['content-length']) : head.headers
+    const hasBody = raw.method !== 'HEAD' && status !== 204 && status !== 304
+    if (head.trailer !== null && hasBody && mayTrail(raw, head)) headers.push('Trailer', head.trailer)
+    // The rest of a body that nobody will read: this connection cannot be used again.
+    if (this.#body !== null && !raw.complete) headers.push('Connection', 'close')
+
+    this.#response.writeHead(status, safeStatusText(status, statusText), headers)
+    this.#head = null
+    this.#reply.hijack()
+    this.#state = 'answering'
+    if (hasBody && !head.hasLength) this.#liveWith(head)
+  }
+
+  flush (): void {
+    if (this.#head === null || this.#state !== 'waiting') return
+    try {
+      this.#begin()
+      this.#response.flushHeaders()
+    } catch (error) {
+      this.#abort?.(error as Error)
+    }
+  }
+
   onData (chunk: Buffer): boolean {
+    if (this.#state === 'waiting') this.#begin()
     if (this.#state !== 'answering') return true
     if (this.#response.write(chunk)) return true
     this.#response.once('drain', () => { this.#resume?.() })
@@ -145,6 +167,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onComplete (trailers: string[] | null): void {
+    if (this.#state === 'waiting') this.#begin()
     if (this.#state !== 'answering') return
     // undici's types say text; what it hands over are bytes, as for the head.
     if (trailers !== null && trailers.length > 0) this.#trail(trailers as unknown as Buffer[])
@@ -241,8 +264,12 @@ class Exchange implements Dispatcher.DispatchHandler {
 }
 
 /** Node writes trailers, and accepts a Trailer header, on chunked answers alone: anything else throws, uncaught. */
-function mayTrail (request: IncomingMessage, { hasLength }: ResponseHead, bodyless: boolean): boolean {
-  return !bodyless && !hasLength && request.httpVersionMinor === 1
+function mayTrail (request: IncomingMessage, { hasLength }: ResponseHead): boolean {
+  return !hasLength && request.httpVersionMinor === 1
+}
+
+function flushHead (exchange: Exchange): void {
+  exchange.flush()
 }
 
 function safeStatusText (status: number, text: string): string {

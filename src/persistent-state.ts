@@ -10,17 +10,19 @@ export interface PersistentState {
   readonly masterKey: MasterKey
   /** Path of the master key's file, if this start made it. */
   readonly masterKeyCreated: string | null
+  /** What an operator should know of how the master key is kept; null if nothing. */
+  readonly masterKeyWarning: string | null
 }
 
 /** Throws a StartupFault. Whoever opens it closes `storage`. */
 export async function openPersistentState (config: Pick<Config, 'storage' | 'keys'>): Promise<PersistentState> {
   const storage = await openStorage(config.storage)
   try {
-    const { masterKey, created } = openMasterKey({
+    const { masterKey, created, warning } = openMasterKey({
       configured: config.keys.masterKey,
       fileBesideData: join(dirname(config.storage.replace(/^sqlite:/, '')), 'master.key'),
     })
-    return { storage, masterKey, masterKeyCreated: created }
+    return { storage, masterKey, masterKeyCreated: created, masterKeyWarning: warning }
   } catch (error) {
     await storage.close()
     throw error

@@ -7,7 +7,7 @@ import { openCredentialChain } from './credentials/credential-chain.ts'
 import { createPasswordHasher } from './credentials/password-hash.ts'
 import { createThrottle } from './credentials/throttle.ts'
 import { Refusal, StartupFault } from './errors.ts'
-import { admit } from './gateway/admission.ts'
+import { admission } from './gateway/admission.ts'
 import { bearerToken } from './gateway/authenticate.ts'
 import { gateway, supportAllMethods } from './gateway/gateway.ts'
 import { compileIdentityHeaders } from './gateway/identity-headers.ts'
@@ -58,6 +58,7 @@ export interface GatewayOptions {
 /** Throws a StartupFault. */
 export async function startGateway (config: Config, { log, now = Date.now }: GatewayOptions): Promise<Gateway> {
   const state = await openPersistentState(config)
+  if (state.masterKeyWarning !== null) log.warn(state.masterKeyWarning)
   const live = createLiveConnections({ now, isEnded: (sessionId) => current.revocations.isEnded(sessionId) })
   const lasting: Lasting = { ...state, live, log, now, metrics: createMetrics({
     tokenCache: () => current.cache.stats(),
@@ -180,10 +181,7 @@ async function openApplication (config: Config, lasting: Lasting) {
     return503OnClosing: false,
   })
   supportAllMethods(app)
-  app.addHook('onRequest', function admission (request, _reply, done) {
-    admit(request.raw, pathFault)
-    done()
-  })
+  app.addHook('onRequest', admission)
   await app.register(errorHandler, { refuse, onUnmatched: metrics.route('unmatched').observe })
   if (config.log.access) await app.register(accessLog, { routeOf, subjectOf })
   await app.register(loginApi, {

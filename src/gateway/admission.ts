@@ -3,10 +3,33 @@
  * Node's parser has taken it; here is refused what it is lenient about and an upstream might read otherwise.
  */
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { onRequestHookHandler } from 'fastify'
 import { Refusal } from '../errors.ts'
+import { pathFault } from '../routes/canonical-path.ts'
 
-/** Throws a Refusal for a request whose framing, host or target is not beyond doubt. */
-export function admit (request: IncomingMessage, pathFault: (target: string) => string | null): void {
+export const admission: onRequestHookHandler = function admission (request, reply, done) {
+  try {
+    admitFraming(request.raw)
+  } catch (refusal) {
+    // Where this request ends is in doubt, so nothing behind it on its connection is believed to be another.
+    doubtful.add(request.raw.socket)
+    reply.header('connection', 'close')
+    throw refusal
+  }
+  const fault = pathFault(request.raw.url ?? '')
+  if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
+  done()
+}
+
+const doubtful = new WeakSet<Socket>()
+
+/** Whether a request before this one left its connection in doubt: then this one is nobody's, and is not answered. */
+export function isDoubtful (request: IncomingMessage): boolean {
+  return doubtful.has(request.socket)
+}
+
+function admitFraming (request: IncomingMessage): void {
   if (request.httpVersionMajor !== 1 || request.httpVersionMinor > 1) throw new Refusal('GW_REQUEST_INVALID', { reason: 'HTTP version' })
   const raw = request.rawHeaders
   let hosts = 0
@@ -22,8 +45,6 @@ export function admit (request: IncomingMessage, pathFault: (target: string) => 
   const host = request.headers.host
   // RFC 9112 §3.2: a request of HTTP/1.1 has a Host, and whoever gets a wrong one answers 400.
   if (host === undefined ? request.httpVersionMinor === 1 : !isHost(host)) throw new Refusal('GW_HOST_INVALID', { reason: 'no valid Host header' })
-  const fault = pathFault(request.url ?? '')
-  if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
 }
 
 /** RFC 9112 §6.1: chunked is the one coding there is, HTTP/1.0 knows none, and beside a length it is an attack. */
@@ -48,7 +69,7 @@ const HOST = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?|\[[0-9A-Fa-f:.]+\]
 
 /**
  * The target in origin-form: an absolute-form target (RFC 9112 §3.2.2) whose authority is that of Host is cut to its
- * path; any other one is returned as it is, and is then refused by `admit`.
+ * path; any other one is returned as it is, and is then refused by `admission`.
  */
 export function originForm (request: IncomingMessage): string {
   const target = request.url ?? ''

@@ -46,7 +46,9 @@ export function pathOf (target: string): string {
  */
 export function lenientReading (path: string): string {
   if (PLAIN.test(path)) return path
-  return decodeEscapes(path).toLowerCase().split('/').map(lenientSegment).join('/')
+  // A segment of which nothing is left is no segment to such a server, as in `/%20/admin`.
+  const segments = decodeEscapes(path).toLowerCase().split('/').map(lenientSegment).filter((segment) => segment !== '')
+  return `/${segments.join('/')}`
 }
 
 const SLASH = 0x2f
@@ -64,8 +66,10 @@ for (const character of '/%?;#\\') ORDINARY[character.charCodeAt(0)] = 0
 const PLAIN = /^(?:[a-z0-9_~/-]|\.(?!\/|$))*$/
 
 function segmentFault (target: string, start: number, end: number): string | null {
-  if (end === start) return 'empty segment'
-  if (target.charCodeAt(start) !== DOT) return null
+  const first = target.charCodeAt(start)
+  // Nothing but parameters is an empty segment to a Servlet container.
+  if (end === start || first === SEMICOLON) return 'empty segment'
+  if (first !== DOT) return null
   // `..;x` is a dot segment to a Servlet container, and a name to others.
   const semicolon = target.indexOf(';', start)
   const nameEnd = semicolon >= 0 && semicolon < end ? semicolon : end

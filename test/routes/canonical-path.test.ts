@@ -16,7 +16,7 @@ t.test('refuses dot segments, raw, encoded and with parameters', async (t) => {
 })
 
 t.test('refuses empty segments', async (t) => {
-  for (const target of ['//', '//a', '/a//b', '/a//', '///']) t.type(pathFault(target), 'string', target)
+  for (const target of ['//', '//a', '/a//b', '/a//', '///', '/;/a', '/;x', '/a/;']) t.type(pathFault(target), 'string', target)
 })
 
 t.test('refuses slashes, backslashes and control characters behind an encoding', async (t) => {
@@ -64,5 +64,7 @@ t.test('reads as a lenient upstream would', async (t) => {
   t.equal(lenientReading('/admin%3Bx'), '/admin')
   t.equal(lenientReading('/admin.'), '/admin')
   t.equal(lenientReading('/admin%20/x'), '/admin/x')
+  t.equal(lenientReading('/.../admin'), '/admin')
+  t.equal(lenientReading('/%20/admin'), '/admin')
   t.equal(lenientReading('/x.json'), '/x.json')
 })

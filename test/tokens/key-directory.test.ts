@@ -113,7 +113,7 @@ await t.test('names the file and the fault of whatever is no usable key', async 
     ['-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----', /holds no key in PEM form/], ['-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----', /CERTIFICATE REQUEST/], [encrypted, /encrypted with a passphrase/],
     [pem(good.privateKey) + pem(ec().privateKey), /holds 2 keys/], [pem(ec('secp256k1').privateKey), /the curve secp256k1/], [pem(generateKeyPairSync('ed448').privateKey), /type ed448/], [pem(generateKeyPairSync('x25519').privateKey), /type x25519/],
     [pem(generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey), /RSA key of 1024 bits/], [pem(generateKeyPairSync('rsa-pss', { modulusLength: 2048 }).privateKey), /type rsa-pss/],
-    [pem(ec('P-384').privateKey), /last private key by name, so it signs, but it is a key for ES384 and accessToken\.algorithm is ES256/], [pem(generateKeyPairSync('ed25519').privateKey), /a key for EdDSA/], [pem(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey), /a key for RS256/], ['x'.repeat(70_000), /70000 bytes/],
+    [pem(ec('P-384').privateKey), /last private key by name, so it signs, but it is a key for ES384 and accessToken\.algorithm is ES256/], [pem(generateKeyPairSync('ed25519').privateKey), /a key for EdDSA/], [pem(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey), /a key for RS256/], ['x'.repeat(70_000), /^\S+b\.pem holds 70000 bytes/],
   ]
   for (const [text, message] of faults) {
     const directory = t.testdir({ 'a.pem': pem(good.privateKey), 'b.pem': text })

@@ -367,6 +367,17 @@ await t.test('with a directory, uses its keys and leaves those in storage alone'
   await t.rejects(open({ algorithm: 'HS256', directory }), { name: 'StartupFault' })
 })
 
+await t.test('when every row is gone, refuses to sign until the next maintenance has made a key', async (t) => {
+  const { open, storage, clock } = await world(t)
+  const ring = await open()
+  await storage.db.deleteFrom('keys').execute()
+  await ring.reload()
+  t.throws(() => ring.signingKey(), { code: 'GW_UNAVAILABLE' })
+  t.strictSame(ring.publicKeys(), [])
+  await ring.maintain()
+  t.ok(verifierOf(ring, clock)(mintOf(ring, clock)()))
+})
+
 await t.test('a clock that goes back still signs and verifies', async (t) => {
   const { open, clock } = await world(t)
   const ring = await open()

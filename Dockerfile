@@ -16,6 +16,8 @@ RUN mkdir data
 
 FROM node:24-bookworm-slim
 ENV NODE_ENV=production
+# The root file system may be read-only: SQLite's rare temporary files go to the volume.
+ENV SQLITE_TMPDIR=/data
 # What is not there cannot be used: no package manager beside the gateway.
 RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack /usr/local/bin/yarn /usr/local/bin/yarnpkg
 WORKDIR /app

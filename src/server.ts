@@ -71,6 +71,7 @@ export async function startGateway (config: Config, { log, now = Date.now }: Gat
     await state.storage.close()
     throw error
   })
+  let drained: Promise<void> | null = null
   const closeAll = async () => {
     await current.close()
     live.close()
@@ -97,10 +98,13 @@ export async function startGateway (config: Config, { log, now = Date.now }: Gat
         void previous.close().catch((error: unknown) => { log.error({ err: error }, 'the application before the reload did not close') })
       },
       async drain () {
-        live.endAll()
-        await listener.drain(config.timeouts.drain)
-        await admin.close()
-        await closeAll()
+        drained ??= (async () => {
+          live.endAll()
+          await listener.drain(config.timeouts.drain)
+          await admin.close()
+          await closeAll()
+        })()
+        await drained
       },
     }
   } catch (error) {

@@ -1,5 +1,6 @@
 /** The only file that knows a SQLite driver: node:sqlite where Node has it, its stand-in of the same API on Node 20. */
 import { createRequire } from 'node:module'
+import { StartupFault } from '../errors.ts'
 
 export type SqliteValue = string | number | bigint | null | Uint8Array
 
@@ -30,5 +31,10 @@ function loadDriver (): SqliteModule {
   // Asked for by number: on Node 22 before 22.13 the module is there, but behind a flag.
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
   const builtIn = major > 22 || (major === 22 && minor >= 13)
-  return load(builtIn ? 'node:sqlite' : '@photostructure/sqlite') as SqliteModule
+  const name = builtIn ? 'node:sqlite' : '@photostructure/sqlite'
+  try {
+    return load(name) as SqliteModule
+  } catch (error) {
+    throw new StartupFault(`there is no SQLite here: ${name} does not load on Node ${process.versions.node}; use Node 22.13 or newer, or install with the optional dependencies`, { cause: error })
+  }
 }

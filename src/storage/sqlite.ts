@@ -10,23 +10,29 @@ import { openSqlite, type SqliteConnection, type SqliteStatement, type SqliteVal
 
 export interface SqliteDatabase {
   readonly dialect: Dialect
-  /** SQLite's count of commits by other connections: another number, and somebody else has written. */
-  dataVersion (): number
+  /** Another text, and something has been written: by this connection, or committed by another one. */
+  dataVersion (): string
 }
 
 /** Makes the folder (0700) and the file (0600) where they are missing. Throws a StartupFault. */
 export function openSqliteDatabase (path: string): SqliteDatabase {
   const connection = connect(path)
-  const version = connection.prepare('PRAGMA data_version')
+  const ofOthers = connection.prepare('PRAGMA data_version')
+  const own = connection.prepare('SELECT total_changes() AS changes')
   return {
     dialect: {
-      createAdapter: () => new SqliteAdapter(),
+      createAdapter: () => new TransactionalSqliteAdapter(),
       createDriver: () => createDriver(connection),
       createIntrospector: (db) => new SqliteIntrospector(db),
       createQueryCompiler: () => new SqliteQueryCompiler(),
     },
-    dataVersion: () => Number(version.all()[0]?.['data_version']),
+    dataVersion: () => `${String(ofOthers.all()[0]?.['data_version'])} ${String(own.all()[0]?.['changes'])}`,
   }
+}
+
+/** Kysely migrates SQLite without a transaction: a crash would leave half a schema, and of two first starts one would fail. */
+class TransactionalSqliteAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl (): boolean { return true }
 }
 
 function connect (path: string): SqliteConnection {
@@ -35,12 +41,13 @@ function connect (path: string): SqliteConnection {
   } catch (error) {
     throw new StartupFault(`the folder of the storage cannot be made: ${dirname(path)} (${codeOf(error)}); choose another path in \`storage\`, or allow this one to be written`, { cause: error })
   }
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
-    throw new StartupFault(`the storage is a folder: ${path}; \`storage\` names a file, such as sqlite:${path}/gatewarden.db`)
-  }
   const umask = process.umask(0o077)
+  let connection: SqliteConnection | null = null
   try {
-    const connection = openSqlite(path)
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
+      throw new StartupFault(`the storage is a folder: ${path}; \`storage\` names a file, such as sqlite:${path}/gatewarden.db`)
+    }
+    connection = openSqlite(path)
     connection.exec('PRAGMA busy_timeout = 5000')
     connection.exec('PRAGMA journal_mode = WAL')
     // In WAL mode NORMAL would lose the last commits in a power failure, and with them refresh tokens already given out.
@@ -51,7 +58,8 @@ function connect (path: string): SqliteConnection {
     }
     return connection
   } catch (error) {
-    throw openFault(path, error)
+    connection?.close()
+    throw error instanceof StartupFault ? error : openFault(path, error)
   } finally {
     process.umask(umask)
   }
@@ -116,8 +124,17 @@ function createDriver (sqlite: SqliteConnection): Driver {
     // IMMEDIATE: a transaction that reads first and writes then would else fail where another process has written in between.
     async beginTransaction () { await raw('BEGIN IMMEDIATE') },
     async commitTransaction () { await raw('COMMIT') },
-    async rollbackTransaction () { await raw('ROLLBACK') },
+    async rollbackTransaction () {
+      try {
+        await raw('ROLLBACK')
+      } catch (error) {
+        // After a full disk or an I/O error SQLite has rolled back by itself; a fault here would hide the one that counts.
+        if (!(error instanceof Error && error.message.includes('no transaction is active'))) throw error
+      }
+    },
     async destroy () {
+      // What was asked for before is still answered.
+      await last
       statements.clear()
       sqlite.close()
     },

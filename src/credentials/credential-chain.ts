@@ -52,7 +52,7 @@ export function createCredentialChain (sources: readonly CredentialSource[]): Cr
         if (verdict.outcome === 'accepted') return { subject: verdict.subject, source: source.name }
         if (verdict.outcome === 'refused') refused = verdict.reason
       }
-      return { subject: null, reason: refused ?? 'unknown user' }
+      return { subject: null, reason: refused ?? 'no such user' }
     },
     async find (source, subjectId) {
       return await byName.get(source)?.find(subjectId) ?? null

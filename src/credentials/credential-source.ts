@@ -7,6 +7,8 @@ export interface Subject {
   readonly roles: readonly string[]
   readonly scopes: readonly string[]
   readonly attributes: Readonly<Record<string, unknown>>
+  /** Another one after the password was changed, or the user disabled: a login that was checked before is then void. */
+  readonly revision?: number
 }
 
 export interface Credentials {

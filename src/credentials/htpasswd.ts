@@ -59,7 +59,7 @@ export function openHtpasswd ({ file, roles, hasher, warn }: HtpasswdOptions): C
       }
       // As typed: the file was made by other tools, and they hash the bytes that they are given.
       const { matches } = await hasher.verify(password, entry.hash)
-      return matches ? { outcome: 'accepted', subject: subjectOf(key, entry) } : { outcome: 'refused', reason: 'wrong password' }
+      return matches ? { outcome: 'accepted', subject: subjectOf(key, entry) } : { outcome: 'refused', reason: 'the password does not match' }
     },
     async decoy (password) {
       await hasher.decoy(password, current().slowest)

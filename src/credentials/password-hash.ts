@@ -11,7 +11,7 @@ export type HashKind = 'argon2id' | 'bcrypt' | 'apr1' | 'sha1'
 export interface PasswordHasher {
   /** PHC string, argon2id. */
   hash (password: string): Promise<string>
-  /** `matches` is false for a hash that cannot be read. `outdated`: right, but weaker than what `hash` would make now. */
+  /** `matches` is false for a hash that cannot be read. `outdated`: the hash is weaker than what `hash` would make now, or not read. */
   verify (password: string, hash: string): Promise<{ readonly matches: boolean, readonly outdated: boolean }>
   /** As long as `verify` of `like`, or of a hash that `hash` would make now. */
   decoy (password: string, like?: string): Promise<void>
@@ -22,17 +22,22 @@ export function createPasswordHasher (config: Config['passwords']): PasswordHash
   const bulkhead = createBulkhead(config)
   // In KiB. The library's default kind is argon2id, which RFC 9106 §4 recommends.
   const parameters = { memoryCost: Math.max(8, Math.floor(config.memory / 1024)), timeCost: config.iterations, parallelism: 1 }
-  let own: Promise<string> | null = null
+  // Made before anybody asks: the first unknown user would else wait for two hashes.
+  let own = ownHash()
+
+  async function ownHash (): Promise<string> {
+    return await argon2Hash('the password of nobody', parameters)
+  }
+  own.catch(() => {})
 
   return {
     hash: async (password) => await bulkhead.run(async () => await argon2Hash(password, parameters)),
     async verify (password, hash) {
       const matches = await bulkhead.run(async () => await verifyHash(password, hash))
-      return { matches, outdated: matches && isWeaker(hash, parameters) }
+      return { matches, outdated: isWeaker(hash, parameters) }
     },
     async decoy (password, like) {
-      own ??= argon2Hash('the password of nobody', parameters)
-      const hash = like ?? await own
+      const hash = like ?? await own.catch(async () => await (own = ownHash()))
       await bulkhead.run(async () => await verifyHash(password, hash))
     },
     stats: bulkhead.stats,
@@ -87,7 +92,7 @@ function argon2Parameters (hash: string): Argon2Parameters | null {
 function isWeaker (hash: string, wanted: Argon2Parameters): boolean {
   if (!hash.startsWith('$argon2id$')) return true
   const parameters = argon2Parameters(hash)
-  return parameters === null || parameters.memoryCost < wanted.memoryCost || parameters.timeCost < wanted.timeCost
+  return parameters === null || exceedsBounds(parameters) || parameters.memoryCost < wanted.memoryCost || parameters.timeCost < wanted.timeCost
 }
 
 /** The package is CommonJS whose types tell of an ES module: what is imported is the function itself. */

@@ -18,14 +18,12 @@ export interface Attempt {
 
 export interface Throttle {
   /**
-   * Counts the attempt as a failure, before the password is looked at, so that of a thousand guesses in parallel no more get
-   * through than of a thousand in a row. Throws GW_TOO_MANY_ATTEMPTS, for known and unknown names alike.
+   * Runs `check` unless too many attempts have failed: then GW_TOO_MANY_ATTEMPTS, for known and unknown names alike. The attempt
+   * is counted before it is checked, so that of a thousand guesses at once no more get through than of a thousand in a row, and
+   * taken back if it was right, or if nobody could tell. Where those under way fill the count, it waits for their decision: whoever
+   * logs in twenty times at once is let in twenty times.
    */
-  admit (attempt: Attempt): Promise<void>
-  /** The attempt stays counted. */
-  failed (attempt: Attempt): Promise<void>
-  /** Takes the attempt back, and remembers where the account's owner comes from. */
-  succeeded (attempt: Attempt): Promise<void>
+  guard<Result> (attempt: Attempt, check: () => Promise<Result>, isRight: (result: Result) => boolean): Promise<Result>
   /** Forgets what no longer counts. */
   clean (): Promise<void>
 }
@@ -39,35 +37,35 @@ export interface ThrottleOptions {
 /** Milliseconds that an address stays known to an account after its last success. */
 const KNOWN_FOR = 90 * 24 * 3_600_000
 
+/** What an attempt is counted by, and how many failures that takes before it delays. */
+interface Counter { readonly key: string, readonly free: number }
+
 export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle {
-  /** The counters of an attempt and how many failures each takes before it delays. */
-  async function countersOf (attempt: Attempt) {
-    const account = hashed(nameKey(attempt.account))
-    const address = addressGroup(attempt.address)
-    const origin = hashed(account, address)
+  const undecided = createUndecided()
+
+  async function countersOf (account: string, address: string, origin: string): Promise<Counter[]> {
     const known = await db.selectFrom('known_origins').select('key')
       .where('key', '=', origin).where('last_success_at', '>', now() - KNOWN_FOR).executeTakeFirst()
-    // From where the owner is known to come, the guesses of strangers do not count; neither do that address's other users'.
+    // From where the owner is known to come, the guesses of strangers do not count; neither do those at that address's other users.
     return known === undefined
-      ? { origin, keys: [{ key: `account:${account}`, free: config.attempts }, { key: `address:${address}`, free: config.attemptsPerAddress }] }
-      : { origin, keys: [{ key: `origin:${origin}`, free: config.attempts }] }
+      ? [{ key: `account:${account}`, free: config.attempts }, { key: `address:${address}`, free: config.attemptsPerAddress }]
+      : [{ key: `origin:${origin}`, free: config.attempts }]
   }
 
-  async function admit (attempt: Attempt): Promise<void> {
+  async function count (counters: readonly Counter[]): Promise<void> {
     const time = now()
-    const { keys } = await countersOf(attempt)
     const blockedUntil = await db.transaction().execute(async (transaction) => {
-      const rows = await transaction.selectFrom('login_attempts').selectAll().where('key', 'in', keys.map(({ key }) => key)).execute()
+      const rows = await transaction.selectFrom('login_attempts').selectAll().where('key', 'in', counters.map(({ key }) => key)).execute()
+      // A clock that was set back must not make a delay longer than the longest.
       const blocked = Math.max(0, ...rows.map((row) => Math.min(row.blocked_until, time + config.maximumDelay)))
       // Not counted: waiting would else never end for somebody whose client tries again too early.
       if (blocked > time) return blocked
-      for (const { key, free } of keys) {
+      for (const { key, free } of counters) {
         const row = rows.find((one) => one.key === key)
         const failures = row === undefined || time - row.last_failure_at > config.window ? 1 : row.failures + 1
-        const blocked_until = time + delay(failures - free)
-        await transaction.insertInto('login_attempts').values({ key, failures, last_failure_at: time, blocked_until })
-          .onConflict((conflict) => conflict.column('key').doUpdateSet({ failures, last_failure_at: time, blocked_until }))
-          .execute()
+        const state = { failures, last_failure_at: time, blocked_until: time + delay(failures - free) }
+        await transaction.insertInto('login_attempts').values({ key, ...state })
+          .onConflict((conflict) => conflict.column('key').doUpdateSet(state)).execute()
       }
       return 0
     })
@@ -81,32 +79,96 @@ export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle 
     return excess < 0 ? 0 : Math.min(config.maximumDelay, config.delay * 2 ** Math.min(excess, 40))
   }
 
-  async function succeeded (attempt: Attempt): Promise<void> {
-    const time = now()
-    const { origin, keys } = await countersOf(attempt)
-    await db.transaction().execute(async (transaction) => {
-      await transaction.insertInto('known_origins').values({ key: origin, last_success_at: time })
-        .onConflict((conflict) => conflict.column('key').doUpdateSet({ last_success_at: time })).execute()
-      for (const { key } of keys) {
-        // The owner's own count begins anew. Of a shared one only this attempt is taken back: whoever has one password
-        // of their own would else wash away the traces of all their guesses at others'.
-        if (key.startsWith('origin:')) {
-          await transaction.deleteFrom('login_attempts').where('key', '=', key).execute()
-        } else {
-          await transaction.updateTable('login_attempts').set({ failures: sql`failures - 1`, blocked_until: 0 })
-            .where('key', '=', key).where('failures', '>', 0).execute()
-        }
-      }
-    })
+  /** This attempt alone: whoever has one password of their own would else wash away the traces of all their guesses at others'. */
+  async function takeBack (counters: readonly Counter[]): Promise<void> {
+    await db.updateTable('login_attempts').set({ failures: sql`failures - 1`, blocked_until: 0 })
+      .where('key', 'in', counters.map(({ key }) => key)).where('failures', '>', 0).execute()
+  }
+
+  async function remember (origin: string): Promise<void> {
+    const last_success_at = now()
+    await db.insertInto('known_origins').values({ key: origin, last_success_at })
+      .onConflict((conflict) => conflict.column('key').doUpdateSet({ last_success_at })).execute()
+    // The owner's own count begins anew.
+    await db.deleteFrom('login_attempts').where('key', '=', `origin:${origin}`).execute()
   }
 
   return {
-    admit: available(admit),
-    async failed () {},
-    succeeded: available(succeeded),
+    async guard (attempt, check, isRight) {
+      const account = hashed(nameKey(attempt.account))
+      const address = addressGroup(attempt.address)
+      const origin = hashed(account, address)
+      const counters = await available(() => countersOf(account, address, origin))
+      for (;;) {
+        const decision = undecided.nextDecision(counters)
+        try {
+          await available(() => count(counters))
+          break
+        } catch (refusal) {
+          // Perhaps it is only those under way that fill the count, and they are right: then there is room again.
+          if (decision === null) throw refusal
+          await decision
+        }
+      }
+      return await undecided.run(counters, async () => {
+        let right = false
+        try {
+          const result = await check()
+          right = isRight(result)
+          if (!right) return result
+          await available(() => takeBack(counters))
+          await available(() => remember(origin))
+          return result
+        } catch (error) {
+          // Nobody could tell: the hashing was busy, or a source down. What cannot be taken back stays counted.
+          if (!right) await takeBack(counters).catch(() => {})
+          throw error
+        }
+      })
+    },
     async clean () {
       await db.deleteFrom('login_attempts').where('last_failure_at', '<', now() - config.window - config.maximumDelay).execute()
       await db.deleteFrom('known_origins').where('last_success_at', '<', now() - KNOWN_FOR).execute()
+    },
+  }
+}
+
+/** The attempts under way in this process, by counter, and word of each decision. */
+function createUndecided () {
+  interface UnderWay { running: number, decided: () => void, decision: Promise<void> }
+  const byKey = new Map<string, UnderWay>()
+
+  function enter (key: string): UnderWay {
+    const entry = byKey.get(key) ?? { running: 0, decided: () => {}, decision: Promise.resolve() }
+    if (entry.running++ === 0) renew(entry)
+    byKey.set(key, entry)
+    return entry
+  }
+
+  function renew (entry: UnderWay): void {
+    entry.decision = new Promise((resolve) => { entry.decided = resolve })
+  }
+
+  function leave (key: string, entry: UnderWay): void {
+    const { decided } = entry
+    if (--entry.running === 0) byKey.delete(key)
+    else renew(entry)
+    decided()
+  }
+
+  return {
+    /** Resolves when the next of them is decided; null where none is under way. */
+    nextDecision (counters: readonly Counter[]): Promise<void> | null {
+      const decisions = counters.flatMap(({ key }) => byKey.get(key)?.decision ?? [])
+      return decisions.length === 0 ? null : Promise.race(decisions)
+    },
+    async run<Result> (counters: readonly Counter[], work: () => Promise<Result>): Promise<Result> {
+      const entered = counters.map(({ key }) => ({ key, entry: enter(key) }))
+      try {
+        return await work()
+      } finally {
+        for (const { key, entry } of entered) leave(key, entry)
+      }
     },
   }
 }
@@ -127,13 +189,11 @@ function addressGroup (address: string): string {
   return `${groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16)).join(':')}::/64`
 }
 
-function available (work: (attempt: Attempt) => Promise<void>): (attempt: Attempt) => Promise<void> {
-  return async (attempt) => {
-    try {
-      await work(attempt)
-    } catch (error) {
-      if (error instanceof Refusal) throw error
-      throw new Refusal('GW_UNAVAILABLE', { reason: 'storage', cause: error, retryAfterSeconds: 2 })
-    }
+async function available<Result> (work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof Refusal) throw error
+    throw new Refusal('GW_UNAVAILABLE', { reason: 'storage', cause: error, retryAfterSeconds: 2 })
   }
 }

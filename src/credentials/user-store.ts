@@ -1,6 +1,6 @@
 /** Users kept in storage: a credential source, and what `gatewarden users` does to it. */
 import { randomUUID } from 'node:crypto'
-import type { Selectable } from 'kysely'
+import { sql, type Selectable } from 'kysely'
 import { Refusal, StartupFault } from '../errors.ts'
 import { endSessionsOf } from '../sessions/session-store.ts'
 import type { Database, UsersTable } from '../storage/database.ts'
@@ -56,6 +56,13 @@ export function createUserStore ({ db, hasher, minimumLength = 8, now }: UserSto
     return user
   }
 
+  /** `updated_at` only grows, and by every change: it is the revision that a login under way is held against. */
+  async function update (within: Database, id: string, changes: Partial<Pick<User, 'password_hash' | 'disabled_at'>>): Promise<void> {
+    const later = sql<number>`case when updated_at < ${now()} then ${now()} else updated_at + 1 end`
+    const { numUpdatedRows } = await within.updateTable('users').set({ ...changes, updated_at: later }).where('id', '=', id).executeTakeFirst()
+    if (numUpdatedRows === 0n) throw new StartupFault('the user was removed meanwhile')
+  }
+
   /** Compare and swap on the old hash: a password that was changed meanwhile stays as it was changed. */
   async function rehash (user: User, password: string): Promise<void> {
     const password_hash = await hasher.hash(password)
@@ -73,7 +80,7 @@ export function createUserStore ({ db, hasher, minimumLength = 8, now }: UserSto
         return { outcome: 'unknown' }
       }
       const { matches, outdated } = await hasher.verify(typed, user.password_hash)
-      if (!matches) return { outcome: 'refused', reason: 'wrong password' }
+      if (!matches) return { outcome: 'refused', reason: 'the password does not match' }
       if (user.disabled_at !== null) return { outcome: 'refused', reason: 'disabled' }
       // The login is right whether or not this works; the next one tries again.
       if (outdated) await rehash(user, typed).catch(() => {})
@@ -115,14 +122,17 @@ export function createUserStore ({ db, hasher, minimumLength = 8, now }: UserSto
 
     async list () {
       const users = await db.selectFrom('users').selectAll().orderBy('name_key').execute()
-      return users.map((user) => ({ ...subjectOf(user), disabled: user.disabled_at !== null, createdAt: new Date(user.created_at).toISOString() }))
+      return users.map((user) => {
+        const { revision, ...subject } = subjectOf(user)
+        return { ...subject, disabled: user.disabled_at !== null, createdAt: new Date(user.created_at).toISOString() }
+      })
     },
 
     async setPassword (name, password) {
       const { id } = await existing(name)
       const password_hash = await hasher.hash(acceptable(password, minimumLength))
       await db.transaction().execute(async (transaction) => {
-        await transaction.updateTable('users').set({ password_hash, updated_at: now() }).where('id', '=', id).execute()
+        await update(transaction, id, { password_hash })
         await endSessionsOf(transaction, id, 'password_changed', now())
       })
     },
@@ -130,14 +140,14 @@ export function createUserStore ({ db, hasher, minimumLength = 8, now }: UserSto
     async disable (name) {
       const { id } = await existing(name)
       await db.transaction().execute(async (transaction) => {
-        await transaction.updateTable('users').set({ disabled_at: now(), updated_at: now() }).where('id', '=', id).execute()
+        await update(transaction, id, { disabled_at: now() })
         await endSessionsOf(transaction, id, 'user_disabled', now())
       })
     },
 
     async enable (name) {
       const { id } = await existing(name)
-      await db.updateTable('users').set({ disabled_at: null, updated_at: now() }).where('id', '=', id).execute()
+      await update(db, id, { disabled_at: null })
     },
 
     async remove (name) {
@@ -157,6 +167,7 @@ function subjectOf (user: User): Subject {
     roles: JSON.parse(user.roles) as string[],
     scopes: JSON.parse(user.scopes) as string[],
     attributes: JSON.parse(user.attributes) as Record<string, unknown>,
+    revision: user.updated_at,
   }
 }
 

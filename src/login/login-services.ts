@@ -8,7 +8,7 @@ import type { Verify } from '../tokens/identity.ts'
 export interface LoginServices {
   readonly sessions: SessionService
   readonly credentials: Pick<CredentialChain, 'check'>
-  readonly throttle: Pick<Throttle, 'admit' | 'failed' | 'succeeded'>
+  readonly throttle: Pick<Throttle, 'guard'>
   readonly verify: Verify
   /** The token of `Authorization: Bearer …`; null without one. Throws a Refusal where it cannot be read in just one way. */
   readonly bearerToken: (request: Pick<FastifyRequest, 'raw'>) => string | null

@@ -34,23 +34,18 @@ export async function logIn (services: LoginServices, { username, password, clie
   const attempt = { account: username, address: caller.address ?? '' }
   const facts = { ...caller, client_id: clientId, account: accountTag(username) }
 
-  try {
-    await throttle.admit(attempt)
-  } catch (thrown) {
-    if (thrown instanceof Refusal && thrown.code === 'GW_TOO_MANY_ATTEMPTS') audit({ ...facts, event: 'throttled', reason: thrown.details.reason ?? 'too many attempts' })
-    throw thrown
-  }
-
-  const verdict = canBeRight(username, password)
+  const check = async () => canBeRight(username, password)
     ? await credentials.check({ username, password })
     : { subject: null, reason: 'credentials that nobody can have' }
+  const verdict = await throttle.guard(attempt, check, ({ subject }) => subject !== null).catch((thrown: unknown) => {
+    if (thrown instanceof Refusal && thrown.code === 'GW_TOO_MANY_ATTEMPTS') audit({ ...facts, event: 'throttled', reason: thrown.details.reason ?? 'too many attempts' })
+    throw thrown
+  })
   if (verdict.subject === null) {
-    await throttle.failed(attempt)
     audit({ ...facts, event: 'login_failed', reason: verdict.reason })
     throw new Refusal('GW_CREDENTIALS_INVALID', { reason: verdict.reason })
   }
 
-  await throttle.succeeded(attempt)
   const { subject, source } = verdict
   const userAgent = request.headers['user-agent']?.slice(0, longestUserAgent) ?? null
   const { session_id: sessionId, ...tokens } = await sessions.begin({ subject, source, clientId, userAgent, address: caller.address })

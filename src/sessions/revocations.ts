@@ -23,18 +23,24 @@ export interface RevocationsOptions {
 /** Milliseconds that a commit may become visible later than its own time says: clocks differ, transactions wait. */
 const OVERLAP = 10_000
 
+/** Milliseconds until the next try after a look that failed. */
+const RETRY = 1_000
+
 export async function openRevocations ({ storage, rememberFor, now }: RevocationsOptions): Promise<Revocations> {
   /** Session id → when it may be forgotten. In the order of insertion, and so nearly in that of time. */
   const ended = new Map<string, number>()
   const listeners: ((sessionIds: readonly string[]) => void)[] = []
+  // Longer than a look goes back: what was forgotten would else be found anew.
+  const keep = Math.max(rememberFor, 2 * OVERLAP)
   let lookedAt = now() - rememberFor
   let catchingUp: Promise<void> | null = null
   let again = false
   let closed = false
+  let retry: NodeJS.Timeout | undefined
 
   function remember (sessionIds: readonly string[]): void {
     const fresh = sessionIds.filter((id) => !ended.has(id))
-    const until = now() + rememberFor
+    const until = now() + keep
     for (const id of fresh) ended.set(id, until)
     forget()
     if (fresh.length > 0) for (const listener of listeners) listener(fresh)
@@ -43,17 +49,18 @@ export async function openRevocations ({ storage, rememberFor, now }: Revocation
   function forget (): void {
     const time = now()
     for (const [id, until] of ended) {
-      if (until > time) break
+      if (until >= time) break
       ended.delete(id)
     }
   }
 
   async function read (): Promise<void> {
-    const since = lookedAt - OVERLAP
     const time = now()
+    // After a clock was set back, what ends now carries a time before the last look's.
+    const since = Math.min(lookedAt, time) - OVERLAP
     const rows = await storage.db.selectFrom('sessions').select('id').where('ended_at', '>=', since).execute()
     // Only once it has worked: after a failure the next look goes as far back as this one would have.
-    lookedAt = Math.max(lookedAt, time)
+    lookedAt = time
     if (!closed) remember(rows.map(({ id }) => id))
   }
 
@@ -72,11 +79,17 @@ export async function openRevocations ({ storage, rememberFor, now }: Revocation
     await catchingUp
   }
 
+  /** A look that fails is made up for by the next: `lookedAt` stays where it was. */
+  function follow (): void {
+    if (closed) return
+    clearTimeout(retry)
+    catchUp().catch(() => {
+      if (!closed) retry = setTimeout(follow, RETRY).unref()
+    })
+  }
+
   await catchUp()
-  storage.onChange(() => {
-    // A look that fails is made up for by the next: `lookedAt` stays where it was.
-    if (!closed) catchUp().catch(() => {})
-  })
+  storage.onChange(follow)
 
   return {
     isEnded: (sessionId) => ended.has(sessionId),
@@ -84,6 +97,9 @@ export async function openRevocations ({ storage, rememberFor, now }: Revocation
     onEnd (listener) { listeners.push(listener) },
     catchUp,
     size: () => ended.size,
-    close () { closed = true },
+    close () {
+      closed = true
+      clearTimeout(retry)
+    },
   }
 }

@@ -143,6 +143,8 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
     if (tokenHash !== session.token_hash) throw invalid('not the one in force')
     const subject = await stillThere(session)
     const successor = tokens.successor(shown)
+    // Before the rotation: where there is no key to sign with, the token stays unused.
+    const response = respond(session, subject, successor)
     const time = now()
     const rotated = await store.rotate({
       id: session.id,
@@ -154,7 +156,7 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
     })
     // Somebody was faster, with the same token or with a logout: what the row says now decides.
     if (!rotated) return await refresh(shown, client)
-    return { tokens: respond(session, subject, successor), sessionId: session.id, subject: session.subject, outcome: 'rotated' }
+    return { tokens: response, sessionId: session.id, subject: session.subject, outcome: 'rotated' }
   }
 
   async function caught (session: Session): Promise<never> {
@@ -194,10 +196,11 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
         end_reason: null,
       }
       await store.insert(session)
-      // Disabled between the password and this row: whoever disabled them found no session to end.
-      if (await options.findSubject(login.source, login.subject.id) === null) {
-        await end(session.id, 'user_disabled')
-        throw new Refusal('GW_CREDENTIALS_INVALID', { reason: 'disabled during the login' })
+      // Disabled, or given another password, between the check of the old one and this row: who did it found no session to end.
+      const found = await options.findSubject(login.source, login.subject.id)
+      if (found === null || found.revision !== login.subject.revision) {
+        await end(session.id, found === null ? 'user_disabled' : 'password_changed')
+        throw new Refusal('GW_CREDENTIALS_INVALID', { reason: 'disabled or changed during the login' })
       }
       return { ...respond(session, login.subject, token), session_id: session.id }
     }),

@@ -108,9 +108,10 @@ t.test('a confidential client introspects, and one with a wrong secret does not'
 t.test('a revoked token is over everywhere', async (t) => {
   const { access_token: token, refresh_token: refreshToken } = await passwordGrant()
   await oauth.processRevocationResponse(await oauth.revocationRequest(as, app, oauth.None(), refreshToken ?? '', insecure))
-  await t.rejects(oauth.protectedResourceRequest(token, 'GET', new URL(`${issuer}/api/posts`), undefined, undefined, insecure), { cause: [{ parameters: { error: 'invalid_token' } }] })
+  await t.rejects(oauth.protectedResourceRequest(token, 'GET', new URL(`${issuer}/api/posts`), undefined, undefined, insecure), /invalid_token|WWW-Authenticate/i)
   const response = await oauth.introspectionRequest(as, orders, oauth.ClientSecretBasic(clientSecret), token, insecure)
   t.match(await oauth.processIntrospectionResponse(as, orders, response), { active: false })
   const refresh = await oauth.refreshTokenGrantRequest(as, app, oauth.None(), refreshToken ?? '', insecure)
-  await t.rejects(oauth.processRefreshTokenResponse(as, app, refresh), { error: 'invalid_grant' })
+  t.equal(refresh.status, 400)
+  t.match(await refresh.json(), { error: 'invalid_grant' })
 })

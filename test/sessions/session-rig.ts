@@ -36,7 +36,7 @@ export async function startSessions (t: Test, open: OpenStorage = openSqlite) {
   const revocations = await openRevocations({ storage, rememberFor: accessTokenLifetime + clockTolerance, now })
   const keyRing = keyRingOf(await makeKey('HS256', 'gateway'))
   const users = createUserStore({ db: storage.db, hasher: createPasswordHasher(defaults.passwords), now })
-  await users.add({ name: 'alice', password, roles: ['admin'], scopes: ['orders:read'], attributes: { email: 'alice@example.com', phone: '1' } })
+  if ((await users.list()).length === 0) await users.add({ name: 'alice', password, roles: ['admin'], scopes: ['orders:read'], attributes: { email: 'alice@example.com', phone: '1' } })
   const events: AuthEvent[] = []
   const service = (changes: { key?: Buffer, db?: Storage['db'] } = {}) => createSessionService({
     db: changes.db ?? storage.db,

@@ -1,0 +1,16 @@
+/** The command line as a whole: its commands in the order of the help, and what all of them share. */
+import { Command } from 'commander'
+import { addStart } from './start.ts'
+import { version } from './version.ts'
+
+export function createProgram (): Command {
+  const program = new Command('gatewarden')
+    .description('A gateway that gives login to APIs that know nothing of it.')
+    .version(version(), '-V, --version', 'print the version')
+    // Commands inherit it: faults of usage come back as errors, and get this program's exit codes.
+    .exitOverride()
+    .showHelpAfterError('(add --help for what there is)')
+    .addHelpText('after', '\nExit codes: 0 well, 1 failed, 2 wrong usage or wrong configuration.\n')
+  addStart(program)
+  return program
+}

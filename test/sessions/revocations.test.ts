@@ -1,0 +1,139 @@
+import t, { type Test } from 'tap'
+import { openRevocations } from '../../src/sessions/revocations.ts'
+import { openStorage } from '../../src/storage/open-storage.ts'
+import { within } from '../helpers/within.ts'
+import { anotherProcess } from './another-process.ts'
+import { accessTokenLifetime, clockTolerance, graceWindow, openSqlite, refusal, refusedToken, startSessions } from './session-rig.ts'
+
+const rememberFor = accessTokenLifetime + clockTolerance
+
+/** A rig on a file that others can open too. */
+async function startOnFile (t: Test) {
+  const url = `sqlite:${t.testdir()}/gatewarden.db`
+  return { url, rig: await startSessions(t, async () => await openStorage(url)) }
+}
+
+t.test('sessions that have ended before the start are known from the start', async (t) => {
+  const rig = await startSessions(t)
+  const [ended, live] = [await rig.logIn(), await rig.logIn()]
+  await rig.sessions.endById(ended.session_id, 'deleted')
+  rig.clock.time += rememberFor - 1
+  const revocations = await openRevocations({ storage: rig.storage, rememberFor, now: rig.now })
+  t.equal(revocations.isEnded(ended.session_id), true)
+  t.equal(revocations.isEnded(live.session_id), false)
+  revocations.close()
+})
+
+t.test('an end in this process holds at once, and listeners hear of it once', async (t) => {
+  const rig = await startSessions(t)
+  const heard: string[] = []
+  rig.revocations.onEnd((ids) => { heard.push(...ids) })
+  const login = await rig.logIn()
+  const ending = rig.sessions.endById(login.session_id, 'deleted')
+  t.equal(rig.revocations.isEnded(login.session_id), false, 'not before it is written')
+  await ending
+  t.equal(refusedToken(rig.verify, login.access_token), 'GW_SESSION_ENDED')
+  rig.revocations.end(login.session_id)
+  await rig.revocations.catchUp()
+  t.strictSame(heard, [login.session_id])
+})
+
+t.test('what the same process changes in the users reaches here within a second, too', async (t) => {
+  const rig = await startSessions(t)
+  const login = await rig.logIn()
+  const heard = new Promise((resolve) => { rig.revocations.onEnd(resolve) })
+  await rig.users.disable('alice')
+  t.strictSame(await within(1_000, heard), [login.session_id])
+})
+
+t.test('a user whom another process disables is out within a second, and listeners hear of it once', async (t) => {
+  const { url, rig } = await startOnFile(t)
+  const logins = [await rig.logIn(), await rig.logIn()]
+  for (const login of logins) rig.verify(login.access_token)
+  const heard: string[] = []
+  const told = new Promise<void>((resolve) => { rig.revocations.onEnd((ids) => { heard.push(...ids); resolve() }) })
+  const child = anotherProcess('disable', url, 'alice')
+  t.equal(await child.exit, 0)
+  await within(1_000, told)
+  t.strictSame(heard.sort(), logins.map(({ session_id: id }) => id).sort())
+  for (const login of logins) {
+    t.equal(refusedToken(rig.verify, login.access_token), 'GW_SESSION_ENDED')
+    t.equal(await refusal(rig.refresh(login.refresh_token)), 'GW_REFRESH_TOKEN_INVALID')
+  }
+  await rig.revocations.catchUp()
+  t.equal(heard.length, 2)
+})
+
+t.test('what has ended is forgotten when none of its access tokens can live, and is not found anew', async (t) => {
+  const storage = await openSqlite(t)
+  t.teardown(async () => { await storage.close() })
+  const rig = await startSessions(t, async () => storage)
+  for (const keepFor of [rememberFor, 3_000]) {
+    const revocations = await openRevocations({ storage, rememberFor: keepFor, now: rig.now })
+    const heard: string[] = []
+    revocations.onEnd((ids) => { heard.push(...ids) })
+    const login = await rig.logIn()
+    await rig.sessions.endById(login.session_id, 'deleted')
+    for (let time = 0; time <= keepFor + 60_000; time += 1_000) {
+      await revocations.catchUp()
+      if (time <= keepFor) t.equal(revocations.isEnded(login.session_id), true)
+      rig.clock.time += 1_000
+    }
+    t.equal(revocations.isEnded(login.session_id), false)
+    t.equal(revocations.size(), 0)
+    t.strictSame(heard, [login.session_id])
+    revocations.close()
+  }
+})
+
+t.test('what ends after a clock was set back is seen', async (t) => {
+  const rig = await startSessions(t)
+  const login = await rig.logIn()
+  await rig.revocations.catchUp()
+  rig.clock.time -= 3_600_000
+  await rig.users.disable('alice')
+  await rig.revocations.catchUp()
+  t.equal(rig.revocations.isEnded(login.session_id), true)
+})
+
+t.test('a look that failed is made up for without another change', async (t) => {
+  const rig = await startSessions(t)
+  const login = await rig.logIn()
+  let failing = true
+  let change: () => void = () => {}
+  const storage = {
+    ...rig.storage,
+    db: rig.db.withPlugin({
+      transformQuery: ({ node }) => { if (failing) throw new Error('no storage'); return node },
+      transformResult: async ({ result }) => result,
+    }),
+    onChange (listener: () => void) { change = listener },
+  }
+  await t.rejects(openRevocations({ storage, rememberFor, now: rig.now }), 'a start without storage fails')
+  failing = false
+  const revocations = await openRevocations({ storage, rememberFor, now: rig.now })
+  t.teardown(revocations.close)
+  failing = true
+  await rig.users.disable('alice')
+  const heard = new Promise((resolve) => { revocations.onEnd(resolve) })
+  change()
+  await t.rejects(revocations.catchUp())
+  failing = false
+  t.strictSame(await within(3_000, heard), [login.session_id])
+})
+
+t.test('a successor that was given out survives the kill of the process that gave it', async (t) => {
+  const { url, rig } = await startOnFile(t)
+  const login = await rig.logIn()
+  await rig.storage.close()
+  const child = anotherProcess('refresh', url, login.refresh_token)
+  const successor = await child.firstLine
+  child.kill('SIGKILL')
+  await child.exit
+  const after = await startSessions(t, async () => await openStorage(url))
+  after.clock.time += graceWindow + 5_000
+  t.equal((await after.refresh(successor)).outcome, 'rotated')
+  t.strictSame(after.events, [])
+  t.equal(await refusal(after.refresh(login.refresh_token)), 'GW_REFRESH_TOKEN_INVALID')
+  t.match(after.events, [{ event: 'reuse', session_id: login.session_id }])
+})

@@ -32,6 +32,11 @@ export async function openListener (options: ListenerOptions): Promise<Listener>
   let application: RequestListener = (_request, response) => response.writeHead(503).end()
   let draining = false
   const server = createBoundedServer(options)
+  const connections = new Set<Socket>()
+  server.on('connection', (socket) => {
+    connections.add(socket)
+    socket.once('close', () => { connections.delete(socket) })
+  })
 
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
     if (isDoubtful(request)) return
@@ -71,7 +76,11 @@ export async function openListener (options: ListenerOptions): Promise<Listener>
     async drain (timeout) {
       draining = true
       const closed = new Promise<void>((resolve) => { server.close(() => { resolve() }) })
-      const sweep = setInterval(() => { server.closeIdleConnections() }, 50)
+      const sweep = setInterval(() => {
+        server.closeIdleConnections()
+        // Node counts a connection on which nothing has come yet as busy.
+        for (const socket of connections) if (socket.bytesRead === 0) socket.destroy()
+      }, 50)
       const giveUp = setTimeout(() => { server.closeAllConnections() }, timeout)
       await closed
       clearInterval(sweep)

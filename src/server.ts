@@ -15,7 +15,7 @@ import { createLiveConnections } from './gateway/live-connections.ts'
 import { createRequestIds, nextRequestId } from './gateway/request-ids.ts'
 import { compileTrustedProxies } from './gateway/trusted-proxies.ts'
 import { openUpstreamPool } from './gateway/upstreams.ts'
-import { bindFault, openListener } from './listener.ts'
+import { bindFault, openListener, type Listener } from './listener.ts'
 import { loginApi } from './login/login-api.ts'
 import type { ForwardAuth } from './login/verify.ts'
 import { adminApi } from './ops/admin-api.ts'
@@ -79,12 +79,13 @@ export async function startGateway (config: Config, { log, now = Date.now }: Gat
     await state.storage.close()
   }
 
+  let listener: Listener | null = null
   try {
-    const listener = await openListener({ ...config, refuse: (refusal, socket) => refuseOnSocket(refusal, socket, config, log) })
-    listener.use(current.app.routing)
-    const admin = await openAdmin(config, lasting, { current: () => current, isDraining: listener.isDraining })
+    const opened = listener = await openListener({ ...config, refuse: (refusal, socket) => refuseOnSocket(refusal, socket, config, log) })
+    opened.use(current.app.routing)
+    const admin = await openAdmin(config, lasting, { current: () => current, isDraining: opened.isDraining })
     return {
-      publicAddress: { ...listener.address, url: urlOf(listener.address) },
+      publicAddress: { ...opened.address, url: urlOf(opened.address) },
       adminAddress: { ...admin.address, url: urlOf(admin.address) },
       masterKeyCreated: state.masterKeyCreated,
       async reload (next) {
@@ -94,13 +95,13 @@ export async function startGateway (config: Config, { log, now = Date.now }: Gat
         // What ends while the old application still answers ends for the new one too.
         previous.revocations.onEnd((sessionIds) => { for (const id of sessionIds) application.revocations.end(id) })
         current = application
-        listener.use(application.app.routing)
+        opened.use(application.app.routing)
         void previous.close().catch((error: unknown) => { log.error({ err: error }, 'the application before the reload did not close') })
       },
       async drain () {
         drained ??= (async () => {
           live.endAll()
-          await listener.drain(config.timeouts.drain)
+          await opened.drain(config.timeouts.drain)
           await admin.close()
           await closeAll()
         })()
@@ -108,6 +109,7 @@ export async function startGateway (config: Config, { log, now = Date.now }: Gat
       },
     }
   } catch (error) {
+    await listener?.drain(0)
     await closeAll()
     throw error
   }

@@ -1,71 +1,70 @@
-/** `gatewarden keys …`: the signing keys kept in storage. A running gateway sees each change at once. */
-import type { Config } from '../config/schema.ts'
+/** `gatewarden keys`: which keys sign and verify, and the next one. A running gateway notices by itself. */
+import type { Command } from 'commander'
 import { openPersistentState } from '../persistent-state.ts'
 import { openKeyRing, type KeyRing, type KeyView } from '../tokens/key-ring.ts'
-import type { Io } from './io.ts'
-import { openConfig } from './open-config.ts'
-import { table } from './table.ts'
+import { configOption, example, loadOrThrow, type ConfigOption } from './config-option.ts'
+import { print, printJson, printTable } from './print.ts'
 
-export interface KeysOptions {
-  readonly config: string
-  readonly json?: boolean
+interface JsonOption extends ConfigOption {
+  readonly json?: true
 }
 
-export async function listKeys (options: KeysOptions, io: Io): Promise<number> {
-  return await withKeys(options, io, async (keyRing) => { show(keyRing.list(), options, io) })
+export function addKeys (program: Command): void {
+  const keys = program.command('keys').description('the keys that sign access tokens')
+    .addHelpText('after', example('gatewarden keys list'))
+
+  keys.command('list')
+    .description('show the keys: the next one, the one that signs, those that still verify')
+    .addOption(configOption())
+    .option('--json', 'print JSON: a list of {kid, algorithm, state, createdAt, activatesAt, expiresAt}')
+    .addHelpText('after', example('gatewarden keys list --json'))
+    .action(list)
+
+  keys.command('rotate')
+    .description('make the next key; it signs once every verifier can have fetched it (keys.publishAhead)')
+    .addOption(configOption())
+    .option('--now', 'let it sign at once; verifiers with an old copy of the JWKS refuse its tokens until they fetch it anew')
+    .option('--json', 'print JSON: the key, as in list')
+    .addHelpText('after', example('gatewarden keys rotate'))
+    .action(rotate)
 }
 
-export async function rotateKeys (options: KeysOptions & { readonly immediately?: boolean }, io: Io): Promise<number> {
-  return await withKeys(options, io, async (keyRing) => {
-    show([await keyRing.rotate({ immediately: options.immediately === true })], options, io)
+async function list (options: JsonOption): Promise<void> {
+  await withKeys(options, async (ring) => {
+    const keys = ring.list().map(inIsoTime)
+    if (options.json === true) printJson(keys)
+    else printTable(['kid', 'algorithm', 'state', 'made', 'signs from', 'verifies until'], keys.map(({ kid, algorithm, state, createdAt, activatesAt, expiresAt }) => [kid, algorithm, state, createdAt ?? '-', activatesAt ?? '-', expiresAt ?? '-']))
   })
 }
 
-async function withKeys (options: KeysOptions, io: Io, work: (keyRing: KeyRing) => Promise<void>): Promise<number> {
-  const loaded = openConfig(options.config, io)
-  if (loaded === null) return 2
-  const { keyRing, close } = await openKeys(loaded.config, io)
-  try {
-    await work(keyRing)
-    return 0
-  } finally {
-    await close()
-  }
+async function rotate (options: JsonOption & { readonly now?: true }): Promise<void> {
+  await withKeys(options, async (ring) => {
+    const key = inIsoTime(await ring.rotate({ immediately: options.now === true }))
+    if (options.json === true) printJson(key)
+    else print(`${key.kid} ${key.state === 'signing' ? 'signs' : 'will sign'} from ${key.activatesAt ?? 'now'}`)
+  })
 }
 
-/** Throws a StartupFault. */
-export async function openKeys (config: Config, io: Pick<Io, 'complain'>) {
+async function withKeys (options: ConfigOption, work: (ring: KeyRing) => Promise<void>): Promise<void> {
+  const { config } = loadOrThrow(options.config)
   const { storage, masterKey, masterKeyCreated } = await openPersistentState(config)
   try {
-    if (masterKeyCreated !== null) io.complain(`A master key was made: ${masterKeyCreated}. Keep a copy of it apart from the data.`)
-    const keyRing = await openKeyRing({ config, db: storage.db, masterKey, now: Date.now })
-    return {
-      storage,
-      keyRing,
-      async close () {
-        keyRing.close()
-        await storage.close()
-      },
+    if (masterKeyCreated !== null) process.stderr.write(`made a master key: ${masterKeyCreated}; keep a copy of it, apart from the data\n`)
+    const ring = await openKeyRing({ config, db: storage.db, masterKey, now: Date.now })
+    try {
+      await work(ring)
+    } finally {
+      ring.close()
     }
-  } catch (error) {
+  } finally {
     await storage.close()
-    throw error
   }
 }
 
-function show (keys: readonly KeyView[], { json }: KeysOptions, io: Io): void {
-  if (json === true) io.print(JSON.stringify(keys.map(withDates)))
-  else for (const line of table(['KID', 'ALGORITHM', 'STATE', 'SIGNS FROM', 'VERIFIES UNTIL'], keys.map(cells))) io.print(line)
+function inIsoTime ({ kid, algorithm, state, createdAt, activatesAt, expiresAt }: KeyView) {
+  return { kid, algorithm, state, createdAt: iso(createdAt), activatesAt: iso(activatesAt), expiresAt: iso(expiresAt) }
 }
 
-function withDates (key: KeyView) {
-  return { ...key, createdAt: date(key.createdAt), activatesAt: date(key.activatesAt), expiresAt: date(key.expiresAt) }
-}
-
-function cells ({ kid, algorithm, state, activatesAt, expiresAt }: KeyView): string[] {
-  return [kid, algorithm, state, date(activatesAt) ?? '', date(expiresAt) ?? '']
-}
-
-function date (time: number | null): string | null {
+function iso (time: number | null): string | null {
   return time === null ? null : new Date(time).toISOString()
 }

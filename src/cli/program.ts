@@ -1,6 +1,10 @@
 /** The command line as a whole: its commands in the order of the help, and what all of them share. */
 import { Command } from 'commander'
+import { addCheck } from './check.ts'
+import { addExplain } from './explain.ts'
+import { addKeys } from './keys.ts'
 import { addStart } from './start.ts'
+import { addUsers } from './users.ts'
 import { version } from './version.ts'
 
 export function createProgram (): Command {
@@ -9,8 +13,11 @@ export function createProgram (): Command {
     .version(version(), '-V, --version', 'print the version')
     // Commands inherit it: faults of usage come back as errors, and get this program's exit codes.
     .exitOverride()
-    .showHelpAfterError('(add --help for what there is)')
     .addHelpText('after', '\nExit codes: 0 well, 1 failed, 2 wrong usage or wrong configuration.\n')
   addStart(program)
+  addCheck(program)
+  addExplain(program)
+  addUsers(program)
+  addKeys(program)
   return program
 }

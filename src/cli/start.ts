@@ -31,8 +31,8 @@ async function start (file: string): Promise<void> {
   const log = pino(loggerOptions(loaded.config.log))
   warnOf(loaded, log)
   const starting = startGateway(loaded.config, { log })
-  followChanges(file, loaded, starting, log)
-  endGracefully(starting, loaded.config.timeouts.drain, log)
+  const changes = followChanges(file, loaded, starting, log)
+  endGracefully(starting, loaded.config.timeouts.drain, log, changes.ignore)
 
   const gateway = await starting
   if (gateway.masterKeyCreated !== null) {
@@ -51,8 +51,9 @@ function warnOf ({ config, faultAt }: LoadedConfig, log: Logger): void {
 }
 
 /** A reload takes over the configuration as a whole; one that fails changes nothing, and says why. */
-function followChanges (file: string, first: LoadedConfig, starting: Promise<Gateway>, log: Logger): void {
+function followChanges (file: string, first: LoadedConfig, starting: Promise<Gateway>, log: Logger): { ignore (): void } {
   let last: Promise<void> = Promise.resolve()
+  let ignored = false
   const watch = watchFiles(first.files, () => { reload('a changed file') })
   process.on('SIGHUP', () => { reload('SIGHUP') })
 
@@ -63,7 +64,7 @@ function followChanges (file: string, first: LoadedConfig, starting: Promise<Gat
 
   async function reloadNow (why: string): Promise<void> {
     const gateway = await starting
-    if (closeWithGrace.closing) return
+    if (ignored) return
     const loaded = loadConfig(file)
     if ('faults' in loaded) {
       for (const fault of loaded.faults) log.error({ at: `${fault.file}:${fault.line}:${fault.column}`, key: fault.path }, faultText(fault))
@@ -77,6 +78,13 @@ function followChanges (file: string, first: LoadedConfig, starting: Promise<Gat
     warnOf(loaded, log)
     log.info(`reloaded after ${why}`)
   }
+
+  return {
+    ignore () {
+      ignored = true
+      watch.close()
+    },
+  }
 }
 
 function logFailure (error: unknown, log: Logger): void {
@@ -85,7 +93,7 @@ function logFailure (error: unknown, log: Logger): void {
 }
 
 /** SIGTERM and SIGINT drain and exit 0; a second one, or a fault that nobody caught, exits 1 at once. */
-function endGracefully (starting: Promise<Gateway>, drain: number, log: Logger): void {
+function endGracefully (starting: Promise<Gateway>, drain: number, log: Logger, onEnd: () => void): void {
   closeWithGrace({
     delay: drain + closing,
     logger: false,
@@ -101,6 +109,7 @@ function endGracefully (starting: Promise<Gateway>, drain: number, log: Logger):
       return
     }
     log.info({ signal }, 'draining')
+    onEnd()
     try {
       const gateway = await starting
       await gateway.drain()

@@ -1,77 +1,97 @@
-/** `gatewarden users …`: the users kept in storage. A running gateway sees each change at once. */
+/** `gatewarden users`: who is kept in storage. A running gateway notices by itself. */
+import type { Command } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import { createPasswordHasher } from '../credentials/password-hash.ts'
-import { createUserStore, type UserStore, type UserView } from '../credentials/user-store.ts'
+import { createUserStore, type UserStore } from '../credentials/user-store.ts'
 import { openStorage } from '../storage/open-storage.ts'
-import type { Io } from './io.ts'
-import { openConfig } from './open-config.ts'
+import { configOption, example, loadOrThrow, type ConfigOption } from './config-option.ts'
 import { readPassword } from './password.ts'
-import { table } from './table.ts'
+import { print, printJson, printTable } from './print.ts'
 
-export interface UsersOptions {
-  readonly config: string
-  readonly json?: boolean
+interface PasswordOption extends ConfigOption {
+  readonly passwordStdin?: true
 }
 
-export interface AddOptions extends UsersOptions, PasswordOptions {
+interface AddOptions extends PasswordOption {
   readonly role: readonly string[]
   readonly scope: readonly string[]
-  readonly attribute: readonly (readonly [key: string, value: string])[]
+  readonly attribute: Readonly<Record<string, unknown>>
+  readonly json?: true
 }
 
-export interface PasswordOptions extends UsersOptions {
-  readonly passwordStdin?: boolean
+export function addUsers (program: Command): void {
+  const users = program.command('users').description('who is kept in storage')
+    .addHelpText('after', example('gatewarden users list'))
+
+  users.command('add').argument('<name>', 'what they log in with')
+    .description('add a user; prints the new id')
+    .addOption(configOption())
+    .addOption(passwordStdin())
+    .option('-r, --role <role>', 'a role; may be repeated', collect, [])
+    .option('-s, --scope <scope>', 'a scope; may be repeated', collect, [])
+    .addOption(new Option('-a, --attribute <key=value>', 'an attribute, for identity headers; a value that is JSON is taken as such').argParser(collectAttribute).default({}, 'none'))
+    .option('--json', 'print JSON: {id, name}')
+    .addHelpText('after', example('echo "$PASSWORD" | gatewarden users add alice --password-stdin --role admin --attribute email=alice@example.com'))
+    .action(add)
+
+  users.command('list')
+    .description('show all users')
+    .addOption(configOption())
+    .option('--json', 'print JSON: a list of {id, name, roles, scopes, attributes, disabled, createdAt}')
+    .addHelpText('after', example('gatewarden users list --json'))
+    .action(list)
+
+  users.command('passwd').argument('<name>')
+    .description('set the password of a user; their sessions end')
+    .addOption(configOption())
+    .addOption(passwordStdin())
+    .addHelpText('after', example('gatewarden users passwd alice'))
+    .action(async (name: string, options: PasswordOption) => {
+      await withUsers(options, async (store) => { await store.setPassword(name, await readPassword(options)) })
+    })
+
+  users.command('disable').argument('<name>')
+    .description('refuse a user; their sessions end at once')
+    .addOption(configOption())
+    .addHelpText('after', example('gatewarden users disable alice'))
+    .action(async (name: string, options: ConfigOption) => { await withUsers(options, async (store) => { await store.disable(name) }) })
+
+  users.command('enable').argument('<name>')
+    .description('let a disabled user log in again')
+    .addOption(configOption())
+    .addHelpText('after', example('gatewarden users enable alice'))
+    .action(async (name: string, options: ConfigOption) => { await withUsers(options, async (store) => { await store.enable(name) }) })
+
+  users.command('remove').argument('<name>')
+    .description('delete a user; their sessions end at once')
+    .addOption(configOption())
+    .addHelpText('after', example('gatewarden users remove alice'))
+    .action(async (name: string, options: ConfigOption) => { await withUsers(options, async (store) => { await store.remove(name) }) })
 }
 
-export async function addUser (name: string, options: AddOptions, io: Io): Promise<number> {
-  return await withUsers(options, io, async (users) => {
-    const password = await readPassword(io, options.passwordStdin === true ? 'stdin' : 'terminal')
-    const user = { roles: options.role, scopes: options.scope, attributes: attributesOf(options.attribute) }
-    const id = await users.add({ name, password, ...user })
-    io.print(options.json === true ? JSON.stringify({ id, name, ...user }) : id)
+async function add (name: string, options: AddOptions): Promise<void> {
+  await withUsers(options, async (store) => {
+    const { role: roles, scope: scopes, attribute: attributes } = options
+    const id = await store.add({ name, password: await readPassword(options), roles, scopes, attributes })
+    if (options.json === true) printJson({ id, name })
+    else print(id)
   })
 }
 
-export async function listUsers (options: UsersOptions, io: Io): Promise<number> {
-  return await withUsers(options, io, async (users) => {
-    const all = await users.list()
-    if (options.json === true) io.print(JSON.stringify(all))
-    else if (all.length === 0) io.complain('There are no users yet; `gatewarden users add NAME` makes one.')
-    else for (const line of table(['NAME', 'ID', 'ROLES', 'SCOPES', 'STATE', 'CREATED'], all.map(cells))) io.print(line)
+async function list (options: ConfigOption & { readonly json?: true }): Promise<void> {
+  await withUsers(options, async (store) => {
+    const users = await store.list()
+    if (options.json === true) {
+      printJson(users)
+      return
+    }
+    printTable(['name', 'id', 'roles', 'scopes', 'state', 'added'], users.map(({ name, id, roles, scopes, disabled, createdAt }) =>
+      [name, id, roles.join(','), scopes.join(' '), disabled ? 'disabled' : 'active', createdAt]))
   })
 }
 
-export async function changePassword (name: string, options: PasswordOptions, io: Io): Promise<number> {
-  return await withUsers(options, io, async (users) => {
-    await users.setPassword(name, await readPassword(io, options.passwordStdin === true ? 'stdin' : 'terminal'))
-    io.complain('The password is changed, and the sessions of before have ended.')
-  })
-}
-
-export async function disableUser (name: string, options: UsersOptions, io: Io): Promise<number> {
-  return await withUsers(options, io, async (users) => {
-    await users.disable(name)
-    io.complain('The user is disabled, and all sessions have ended.')
-  })
-}
-
-export async function enableUser (name: string, options: UsersOptions, io: Io): Promise<number> {
-  return await withUsers(options, io, async (users) => {
-    await users.enable(name)
-    io.complain('The user may log in.')
-  })
-}
-
-export async function removeUser (name: string, options: UsersOptions, io: Io): Promise<number> {
-  return await withUsers(options, io, async (users) => {
-    await users.remove(name)
-    io.complain('The user is removed, and all sessions have ended.')
-  })
-}
-
-async function withUsers (options: UsersOptions, io: Io, work: (users: UserStore) => Promise<void>): Promise<number> {
-  const loaded = openConfig(options.config, io)
-  if (loaded === null) return 2
-  const { config } = loaded
+async function withUsers (options: ConfigOption, work: (store: UserStore) => Promise<void>): Promise<void> {
+  const { config } = loadOrThrow(options.config)
   const storage = await openStorage(config.storage)
   try {
     await work(createUserStore({
@@ -80,20 +100,30 @@ async function withUsers (options: UsersOptions, io: Io, work: (users: UserStore
       minimumLength: config.passwords.minimumLength,
       now: Date.now,
     }))
-    if (!config.credentials.some(({ type }) => type === 'store')) io.complain(`Mind that ${options.config} does not ask these users at a login: \`credentials\` has no \`type: store\`.`)
-    return 0
   } finally {
     await storage.close()
   }
 }
 
-/** A key that is given twice is a list. */
-function attributesOf (pairs: AddOptions['attribute']): Record<string, string | string[]> {
-  const attributes = new Map<string, string[]>()
-  for (const [key, value] of pairs) attributes.set(key, [...attributes.get(key) ?? [], value])
-  return Object.fromEntries([...attributes].map(([key, values]) => [key, values.length === 1 ? values[0] ?? '' : values]))
+function passwordStdin (): Option {
+  return new Option('--password-stdin', 'read the password from standard input instead of asking for it')
 }
 
-function cells ({ name, id, roles, scopes, disabled, createdAt }: UserView): string[] {
-  return [name, id, roles.join(','), scopes.join(','), disabled ? 'disabled' : 'enabled', createdAt]
+function collect (value: string, before: readonly string[]): string[] {
+  return [...before, value]
+}
+
+function collectAttribute (pair: string, before: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const [, key, value] = /^([^=\s]+)=(.*)$/s.exec(pair) ?? []
+  if (key === undefined || value === undefined) throw new InvalidArgumentError('It is written key=value.')
+  return { ...before, [key]: attributeValue(value) }
+}
+
+/** `true`, `42`, `["a","b"]`; whatever is no JSON is text. */
+function attributeValue (text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
 }

@@ -53,7 +53,8 @@ function checkClients ({ clients }: Config): CrossFault[] {
   })
 }
 
-const ownPaths = ['/auth/login', '/auth/refresh', '/auth/logout', '/auth/sessions', '/auth/verify', '/oauth/token', '/oauth/revoke', '/oauth/introspect', '/.well-known/jwks.json', '/.well-known/oauth-authorization-server']
+/** Served by the gateway itself; no route may take them. */
+export const ownPaths: readonly string[] = ['/auth/login', '/auth/refresh', '/auth/logout', '/auth/sessions', '/auth/verify', '/oauth/token', '/oauth/revoke', '/oauth/introspect', '/.well-known/jwks.json', '/.well-known/oauth-authorization-server']
 
 function checkRoutes ({ routes }: Config): CrossFault[] {
   return routes.flatMap((route, index) => {

@@ -113,6 +113,8 @@ function retyped (schema: SchemaNode, value: unknown): unknown {
 
 /** The master key is best kept out of the file: the environment is asked where the file says nothing. */
 function takeMasterKey (value: unknown, environment: Environment, { source, faults, files }: Loading): void {
+  // A file that is no map at all is validate.ts's to tell of.
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return
   const root = value as { keys?: { masterKey?: unknown } | null }
   const inFile = typeof root.keys === 'object' ? root.keys?.masterKey : undefined
   const { GATEWARDEN_MASTER_KEY: text, GATEWARDEN_MASTER_KEY_FILE: file } = environment

@@ -1,6 +1,6 @@
 /** A value against the schema: every fault in a sentence, defaults filled in. Rules between keys are cross-checks.ts's. */
 import { Ajv, type ErrorObject } from 'ajv'
-import { nearest, type KeyPath } from './fault.ts'
+import { nearest, pathText, type KeyPath } from './fault.ts'
 import { formats } from './formats.ts'
 import { configSchema } from './schema.ts'
 
@@ -32,7 +32,12 @@ const check = ajv.compile(configSchema)
 /** Fills defaults into `value`. */
 export function validate (value: unknown): SchemaFault[] {
   if (check(value)) return []
-  return withoutUnionNoise(check.errors ?? []).map((error) => describe(error, value))
+  const faults = withoutUnionNoise(check.errors ?? [])
+    // ajv tells of a key that is no header name twice.
+    .filter(({ propertyName }) => propertyName === undefined)
+    .map((error) => describe(error, value))
+  // A number that is not whole may be too large as well: one thing at a time.
+  return faults.filter(({ path }, index) => faults.findIndex((other) => pathText(other.path) === pathText(path)) === index)
 }
 
 /** The branch of a union that a value was meant for; the schema itself where it is none. */

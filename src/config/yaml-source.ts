@@ -1,5 +1,5 @@
 /** A YAML text → its value with `${VARIABLES}` filled in, and the place of each key. What the value may be is the schema's matter. */
-import { isAlias, isMap, isPair, isScalar, LineCounter, parseDocument, visit, type Document, type Node } from 'yaml'
+import { isAlias, isMap, isPair, isScalar, LineCounter, parseDocument, visit, type Document, type Node, type YAMLError } from 'yaml'
 import type { ConfigFault, KeyPath } from './fault.ts'
 import { pathText } from './fault.ts'
 
@@ -19,11 +19,12 @@ export function readYaml (file: string, text: string, environment: Readonly<Reco
     const { line, col } = lines.linePos(offset)
     return { file, line: Math.max(1, line), column: Math.max(1, col) }
   }
-  const faults: ConfigFault[] = document.errors.map((error) => ({ ...place(error.pos[0]), path: '', message: syntaxMessage(error.code, error.message) }))
+  const faults: ConfigFault[] = withoutSequels([...document.errors, ...document.warnings])
+    .map(({ code, message, pos }) => ({ ...place(pos[0]), path: '', message: syntaxMessage(code, message) }))
   const substituted = new Set<string>()
-  if (faults.length === 0) substitute(document, environment, substituted, (node, path, message) => {
-    faults.push({ ...place(node.range?.[0] ?? 0), path: pathText(path), message })
-  })
+  const report: Report = (node, path, message) => { faults.push({ ...place(node.range?.[0] ?? 0), path: pathText(path), message }) }
+  if (faults.length === 0) checkNodes(document, report)
+  if (faults.length === 0) substitute(document, environment, substituted, report)
 
   let value: unknown = null
   if (faults.length === 0) {
@@ -41,12 +42,35 @@ export function readYaml (file: string, text: string, environment: Readonly<Reco
   }
 }
 
+type Report = (node: Node, path: KeyPath, message: string) => void
+
+/** After one bracket too many the parser complains of every word that follows. */
+function withoutSequels (errors: readonly YAMLError[]): YAMLError[] {
+  const isLost = ({ message }: YAMLError) => message.includes('in YAML stream')
+  const first = errors.find(isLost)
+  return errors.filter((error) => error === first || !isLost(error))
+}
+
 function syntaxMessage (code: string, message: string): string {
   if (code === 'DUPLICATE_KEY') return 'this key stands twice; leave one of them'
   if (code === 'TAB_AS_INDENT') return 'a tab indents here; YAML indents by spaces'
   if (code === 'MULTIPLE_DOCS') return 'a second document begins here; one file holds one configuration'
-  // The parser's own sentence, without the excerpt behind it: a line may hold a secret.
-  return `not valid YAML: ${(message.split('\n')[0] ?? '').replace(/ at line \d+, column \d+:?$/, '')}`
+  if (code === 'TAG_RESOLVE_FAILED') return 'this tag is not known; a text that begins with ! is put in quotes'
+  // The parser's own sentence, without what it cites behind a colon or a backslash: that may be a secret.
+  return `not valid YAML: ${(message.split(/[\n:\\]/)[0] ?? '').replace(/ at line \d+, column \d+$/, '').trim()}`
+}
+
+/** What YAML allows, and a configuration has no use for. The texts are not cited: they may be secrets that lack their quotes. */
+function checkNodes (document: Document, report: Report): void {
+  visit(document, {
+    Alias (_key, node, ancestors) {
+      if (node.resolve(document) === undefined) report(node, pathOf(node, ancestors), 'this alias names no anchor; a text that begins with * is put in quotes')
+    },
+    Pair (_key, { key }, ancestors) {
+      if (!isScalar(key)) report(key as Node, pathOf(key as Node, ancestors), 'a key is one word')
+      else if (key.value === '__proto__') report(key, pathOf(key, ancestors), 'no key has this name')
+    },
+  })
 }
 
 const VARIABLE = /\$(\$)?\{([^}]*)\}/g
@@ -57,7 +81,7 @@ function substitute (
   document: Document,
   environment: Readonly<Record<string, string | undefined>>,
   substituted: Set<string>,
-  report: (node: Node, path: KeyPath, message: string) => void
+  report: Report
 ): void {
   visit(document, {
     Scalar (key, node, ancestors) {
@@ -67,7 +91,8 @@ function substitute (
       node.value = node.value.replace(VARIABLE, (whole, escaped: string | undefined, inside: string) => {
         if (escaped !== undefined) return whole.slice(1)
         const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/.exec(inside)
-        if (match === null) {
+        // A variable within a default would be left as it is written.
+        if (match === null || inside.includes('${')) {
           report(node, path, 'a variable is written ${NAME} or ${NAME:-default}; $${ stands for ${ itself')
           return ''
         }

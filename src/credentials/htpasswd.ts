@@ -19,28 +19,50 @@ interface Content {
   readonly entries: ReadonlyMap<string, Entry>
   /** The hash that takes longest: what a decoy is like. */
   readonly slowest: string | undefined
+  /** Lines that were passed over. */
+  readonly faults: number
   /** What tells one state of the file from another. */
   readonly version: string
 }
 
 /** Throws a StartupFault when the file cannot be read at the start. */
 export function openHtpasswd ({ file, roles, hasher, warn }: HtpasswdOptions): CredentialSource {
-  let content = read()
+  let content = first()
+  /** The version that could not be taken: said once, and not at each login. */
+  let broken: string | null = null
 
-  function read (): Content {
+  function first (): Content {
     try {
-      const version = versionOf(file)
-      return { ...parse(readFileSync(file, 'utf8'), (fault) => { warn(`${file}: ${fault}`) }), version }
+      return read(versionOf(file))
     } catch (error) {
       throw new StartupFault(`the htpasswd file cannot be read: ${file}; it must be there, and readable for this user`, { cause: error })
     }
   }
 
+  /** `version` is older than what is read, if anything: then the next look reads again. */
+  function read (version: string): Content {
+    return { ...parse(readFileSync(file, 'utf8'), (fault) => { warn(`${file}: ${fault}`) }), version }
+  }
+
+  function keep (version: string, why: string): void {
+    if (broken !== version) warn(`${file} ${why}; the users before stay as they were`)
+    broken = version
+  }
+
   function current (): Content {
+    let version = 'missing'
     try {
-      if (versionOf(file) !== content.version) content = read()
+      version = versionOf(file)
+      if (version === content.version || version === broken) return content
+      const next = read(version)
+      // An empty file has no users; one with lines, but none that is a user, is no htpasswd file.
+      if (next.entries.size === 0 && next.faults > 0) keep(version, 'has no line that is a user')
+      else {
+        content = next
+        broken = null
+      }
     } catch {
-      warn(`${file} cannot be read; the users before stay as they were`)
+      keep(version, 'cannot be read')
     }
     return content
   }
@@ -59,7 +81,10 @@ export function openHtpasswd ({ file, roles, hasher, warn }: HtpasswdOptions): C
       }
       // As typed: the file was made by other tools, and they hash the bytes that they are given.
       const { matches } = await hasher.verify(password, entry.hash)
-      return matches ? { outcome: 'accepted', subject: subjectOf(key, entry) } : { outcome: 'refused', reason: 'the password does not match' }
+      if (matches) return { outcome: 'accepted', subject: subjectOf(key, entry) }
+      // A cheaper hash than that of an unknown user would tell that this one is known.
+      if (slowest !== undefined && cost(entry.hash) < cost(slowest)) await hasher.decoy(password, slowest)
+      return { outcome: 'refused', reason: 'the password does not match' }
     },
     async decoy (password) {
       await hasher.decoy(password, current().slowest)
@@ -74,24 +99,26 @@ export function openHtpasswd ({ file, roles, hasher, warn }: HtpasswdOptions): C
 }
 
 function versionOf (file: string): string {
-  const { mtimeMs, size, ino } = statSync(file)
-  return `${mtimeMs} ${size} ${ino}`
+  const { mtimeNs, ctimeNs, size, ino } = statSync(file, { bigint: true })
+  return `${mtimeNs} ${ctimeNs} ${size} ${ino}`
 }
 
 function parse (text: string, warn: (fault: string) => void): Omit<Content, 'version'> {
   const entries = new Map<string, Entry>()
+  let faults = 0
   text.split(/\r?\n/).forEach((line, index) => {
     if (line.trim() === '' || line.startsWith('#')) return
     const colon = line.indexOf(':')
     const [name, hash] = [line.slice(0, colon), line.slice(colon + 1).trim()]
     if (colon < 1 || kindOf(hash) === null) {
+      faults++
       warn(`line ${index + 1} is passed over: it needs a name, a colon, and a hash of bcrypt, apr1, {SHA} or argon2 (crypt and plain text are not taken)`)
       return
     }
     if (entries.has(nameKey(name))) warn(`line ${index + 1} is passed over: the name stands above already`)
     else entries.set(nameKey(name), { name, hash })
   })
-  return { entries, slowest: [...entries.values()].map(({ hash }) => hash).sort((one, other) => cost(other) - cost(one))[0] }
+  return { entries, faults, slowest: [...entries.values()].map(({ hash }) => hash).sort((one, other) => cost(other) - cost(one))[0] }
 }
 
 /** Only their order counts. */

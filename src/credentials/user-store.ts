@@ -80,8 +80,11 @@ export function createUserStore ({ db, hasher, minimumLength = 8, now }: UserSto
         return { outcome: 'unknown' }
       }
       const { matches, outdated } = await hasher.verify(typed, user.password_hash)
-      if (!matches) return { outcome: 'refused', reason: 'the password does not match' }
-      if (user.disabled_at !== null) return { outcome: 'refused', reason: 'disabled' }
+      if (!matches || user.disabled_at !== null) {
+        // A cheaper hash than that of an unknown user would tell that this one is known.
+        if (outdated) await hasher.decoy(typed)
+        return { outcome: 'refused', reason: matches ? 'disabled' : 'the password does not match' }
+      }
       // The login is right whether or not this works; the next one tries again.
       if (outdated) await rehash(user, typed).catch(() => {})
       return { outcome: 'accepted', subject: subjectOf(user) }

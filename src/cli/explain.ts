@@ -1,0 +1,194 @@
+/**
+ * `gatewarden explain METHOD PATH`: what would become of a request, and why. It asks the same functions as the gateway, in the
+ * same order; it sends nothing, and opens the storage only where a token has to be verified.
+ */
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
+import type { Command } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
+import { ownPaths } from '../config/cross-checks.ts'
+import type { Config } from '../config/schema.ts'
+import { catalogue, Refusal } from '../errors.ts'
+import { upstreamPath } from '../gateway/forward.ts'
+import { compileHeaderNames } from '../gateway/header-names.ts'
+import { compileIdentityHeaders } from '../gateway/identity-headers.ts'
+import { compileRequestHeaders } from '../gateway/request-headers.ts'
+import { compileTrustedProxies } from '../gateway/trusted-proxies.ts'
+import { openPersistentState } from '../persistent-state.ts'
+import { pathFault, pathOf } from '../routes/canonical-path.ts'
+import { compileRoutes, type Route, type RouteTable } from '../routes/compile.ts'
+import { openRevocations } from '../sessions/revocations.ts'
+import type { Identity } from '../tokens/identity.ts'
+import { openKeyRing } from '../tokens/key-ring.ts'
+import { createVerifier } from '../tokens/verifier.ts'
+import { configOption, example, loadOrThrow, type ConfigOption } from './config-option.ts'
+import { readStdin, withoutLineEnd } from './password.ts'
+import { print, printJson } from './print.ts'
+
+interface ExplainOptions extends ConfigOption {
+  readonly token?: string
+  readonly header: readonly (readonly [string, string])[]
+  readonly json?: true
+}
+
+interface Explanation {
+  readonly request: string
+  /** null: the request leads to none. */
+  route: string | null
+  rule: string | null
+  caller: string | null
+  decision: { status: number, code: string, error: string, reason: string } | 'forwarded' | 'answered by the gateway itself'
+  upstream: { readonly origin: string, readonly request: readonly string[] } | null
+}
+
+export function addExplain (program: Command): void {
+  program.command('explain').argument('<method>', 'of the request, such as GET').argument('<path>', 'of the request, such as /admin/x')
+    .description('show what would become of a request: route, rule, decision, and what the upstream would get')
+    .addOption(configOption())
+    .option('-t, --token <token>', 'the access token that it would carry; - reads it from standard input')
+    .addOption(new Option('-H, --header <name: value>', 'a header that it would carry; may be repeated').argParser(collectHeader).default([], 'none'))
+    .option('--json', 'print JSON: {request, route, rule, caller, decision, upstream}')
+    .addHelpText('after', example('gatewarden explain GET /admin/x --token "$TOKEN"'))
+    .action(explain)
+}
+
+async function explain (method: string, target: string, options: ExplainOptions): Promise<void> {
+  const { config, faultAt } = loadOrThrow(options.config)
+  const table = compileRoutes(config)
+  const explanation: Explanation = { request: `${method} ${target}`, route: null, rule: null, caller: null, decision: 'forwarded', upstream: null }
+  try {
+    const route = routeOf(method, target, table)
+    if (route === null) {
+      explanation.decision = 'answered by the gateway itself'
+    } else {
+      const { line, column, file } = faultAt(['routes', table.routes.indexOf(route)], '')
+      explanation.route = `${route.name} (${file}:${line}:${column})`
+      explanation.rule = route.access.description
+      assertUnambiguous(table, target, route)
+      const identity = await identityOf(route, config, options)
+      if (identity !== null) explanation.caller = describeCaller(identity)
+      explanation.upstream = upstreamRequest({ method, target, route, identity, config, table, sent: options.header })
+    }
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    const { status, error: oauthCode, description } = catalogue[error.code]
+    explanation.decision = { status, code: error.code, error: oauthCode, reason: error.details.reason ?? description }
+  }
+  if (options.json === true) printJson(explanation)
+  else printExplanation(explanation)
+}
+
+/** In the order of the gateway: admission, then its own endpoints, then the route table. null: one of its own. */
+function routeOf (method: string, target: string, table: RouteTable): Route | null {
+  const fault = pathFault(target)
+  if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
+  const path = pathOf(target)
+  if (ownPaths.includes(path) || /^\/auth\/sessions\/[^/]+$/.test(path)) return null
+  const found = table.match(method, path)
+  if (found === null) throw new Refusal('GW_ROUTE_NOT_FOUND', { reason: 'no route has a path that this one begins with' })
+  if ('allow' in found) throw new Refusal('GW_METHOD_NOT_ALLOWED', { reason: `the route of this path takes ${found.allow === '' ? 'other methods' : found.allow}` })
+  return found.route
+}
+
+function assertUnambiguous (table: RouteTable, target: string, route: Route): void {
+  if (table.isAmbiguous(pathOf(target), route.path)) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: 'a lenient reading of the path leads to another route' })
+}
+
+async function identityOf (route: Route, config: Config, options: ExplainOptions): Promise<Identity | null> {
+  if (route.access.token === 'none') return null
+  if (options.token === undefined) {
+    if (route.access.token === 'optional') return null
+    throw new Refusal('GW_TOKEN_MISSING', { reason: 'the rule needs a caller; give one with --token' })
+  }
+  const identity = await verify(options.token === '-' ? withoutLineEnd(await readStdin()) : options.token, config)
+  if (!route.access.allows(identity)) throw new Refusal('GW_ACCESS_DENIED', { reason: `needs ${route.access.description}; the caller is ${describeCaller(identity)}` })
+  return identity
+}
+
+async function verify (token: string, config: Config): Promise<Identity> {
+  const { issuer, audience, accessToken: { lifetime, clockTolerance } } = config
+  const now = Date.now
+  const { storage, masterKey } = await openPersistentState(config)
+  try {
+    const keyRing = await openKeyRing({ config, db: storage.db, masterKey, now })
+    const revocations = await openRevocations({ storage, rememberFor: lifetime + clockTolerance, now })
+    const identity = createVerifier({ keyRing, issuer, audience, clockTolerance, now })(token)
+    const ended = identity.sessionId !== null && revocations.isEnded(identity.sessionId)
+    revocations.close()
+    keyRing.close()
+    if (ended) throw new Refusal('GW_SESSION_ENDED', { reason: 'the session of this token has ended' })
+    return identity
+  } finally {
+    await storage.close()
+  }
+}
+
+interface UpstreamRequest {
+  readonly method: string
+  readonly target: string
+  readonly route: Route
+  readonly identity: Identity | null
+  readonly config: Config
+  readonly table: RouteTable
+  readonly sent: ExplainOptions['header']
+}
+
+function upstreamRequest ({ method, target, route, identity, config, table, sent }: UpstreamRequest): NonNullable<Explanation['upstream']> {
+  const requestHeaders = compileRequestHeaders({
+    names: compileHeaderNames({
+      identity: table.routes.flatMap((one) => Object.keys(one.identityHeaders)),
+      reservedPrefixes: config.identity.reservedPrefixes,
+    }),
+    identityHeaders: compileIdentityHeaders(route.identityHeaders),
+    trustedProxies: compileTrustedProxies(config.trustedProxies),
+    preserveHost: route.preserveHost,
+    forwardAuthorization: route.forwardAuthorization,
+  })
+  const flat = requestHeaders(requestOf(config, sent), '(a new id)', identity)
+  const [upstream] = route.upstreams
+  const headers: string[] = []
+  for (let index = 0; index < flat.length; index += 2) headers.push(`${flat[index] ?? ''}: ${flat[index + 1] ?? ''}`)
+  // The token is known to whoever gave it; a terminal's history need not know it too.
+  if (route.forwardAuthorization && identity !== null) headers.push('Authorization: Bearer (the token)')
+  if (!route.preserveHost) headers.unshift(`Host: ${upstream?.host ?? ''}`)
+  return {
+    origin: route.upstreams.map(({ origin }) => origin).join(' or '),
+    request: [`${method} ${upstreamPath(target, route.stripLength)} HTTP/1.1`, ...headers],
+  }
+}
+
+/** A request as Node would hand it over, from a client on this machine. */
+function requestOf (config: Config, sent: ExplainOptions['header']): IncomingMessage {
+  const socket = new Socket()
+  Object.defineProperty(socket, 'remoteAddress', { value: '127.0.0.1' })
+  const request = new IncomingMessage(socket)
+  const { host } = new URL(config.issuer)
+  request.rawHeaders = ['Host', host, ...sent.filter(([name]) => name.toLowerCase() !== 'authorization').flat()]
+  request.headers = { host }
+  for (const [name, value] of sent) request.headers[name.toLowerCase()] ??= value
+  return request
+}
+
+function describeCaller ({ subject, roles, scopes, expiresAt }: Identity): string {
+  const parts = [subject, roles.length === 0 ? 'no roles' : `roles ${roles.join(', ')}`]
+  if (scopes.length > 0) parts.push(`scopes ${scopes.join(' ')}`)
+  parts.push(`until ${new Date(expiresAt * 1000).toISOString()}`)
+  return parts.join('; ')
+}
+
+function printExplanation ({ request, route, rule, caller, decision, upstream }: Explanation): void {
+  print(`request   ${request}`)
+  print(`route     ${route ?? 'none'}`)
+  if (rule !== null) print(`rule      ${rule}`)
+  if (caller !== null) print(`caller    ${caller}`)
+  print(`decision  ${typeof decision === 'string' ? decision : `${decision.status} ${decision.code} (${decision.error}): ${decision.reason}`}`)
+  if (upstream === null) return
+  print(`upstream  ${upstream.origin}`)
+  for (const line of upstream.request) print(`          ${line}`)
+}
+
+function collectHeader (line: string, before: ExplainOptions['header']): ExplainOptions['header'] {
+  const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)$/.exec(line) ?? []
+  if (name === undefined || value === undefined) throw new InvalidArgumentError('It is written "Name: value".')
+  return [...before, [name, value.trim()]]
+}

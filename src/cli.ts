@@ -3,6 +3,9 @@
 import { createProgram } from './cli/program.ts'
 import { failureOf } from './cli/failure.ts'
 
+// `… | head` has what it wanted; whatever else is wrong with stdout, there is nobody left to tell.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => { process.exit(error.code === 'EPIPE' ? 0 : 1) })
+
 try {
   await createProgram().parseAsync()
 } catch (error) {

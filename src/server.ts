@@ -60,12 +60,14 @@ export async function startGateway (config: Config, { log, now = Date.now }: Gat
   const state = await openPersistentState(config)
   if (state.masterKeyWarning !== null) log.warn(state.masterKeyWarning)
   const live = createLiveConnections({ now, isEnded: (sessionId) => current.revocations.isEnded(sessionId) })
-  const lasting: Lasting = { ...state, live, log, now, metrics: createMetrics({
-    tokenCache: () => current.cache.stats(),
-    passwordHashing: () => current.hasher.stats(),
-    liveConnections: () => live.counts(),
-    endedSessions: () => current.revocations.size(),
-  }) }
+  const lasting: Lasting = {
+    ...state, live, log, now, metrics: createMetrics({
+      tokenCache: () => current.cache.stats(),
+      passwordHashing: () => current.hasher.stats(),
+      liveConnections: () => live.counts(),
+      endedSessions: () => current.revocations.size(),
+    })
+  }
 
   let current = await openApplication(config, lasting).catch(async (error: unknown) => {
     await state.storage.close()

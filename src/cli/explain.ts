@@ -2,7 +2,7 @@
  * `gatewarden explain METHOD PATH`: what would become of a request, and why. It asks the same functions as the gateway, in the
  * same order; it sends nothing, and opens the storage only where a token has to be verified.
  */
-import { IncomingMessage } from 'node:http'
+import { IncomingMessage, METHODS } from 'node:http'
 import { Socket } from 'node:net'
 import type { Command } from 'commander'
 import { InvalidArgumentError, Option } from 'commander'
@@ -22,6 +22,7 @@ import type { Identity } from '../tokens/identity.ts'
 import { openKeyRing } from '../tokens/key-ring.ts'
 import { createVerifier } from '../tokens/verifier.ts'
 import { configOption, example, loadOrThrow, type ConfigOption } from './config-option.ts'
+import { UsageFault } from './failure.ts'
 import { readStdin, withoutLineEnd } from './password.ts'
 import { print, printJson } from './print.ts'
 
@@ -52,7 +53,9 @@ export function addExplain (program: Command): void {
     .action(explain)
 }
 
-async function explain (method: string, target: string, options: ExplainOptions): Promise<void> {
+async function explain (written: string, target: string, options: ExplainOptions): Promise<void> {
+  const method = written.toUpperCase()
+  if (!METHODS.includes(method)) throw new UsageFault(`error: there is no method ${JSON.stringify(written)}`)
   const { config, faultAt } = loadOrThrow(options.config)
   const table = compileRoutes(config)
   const explanation: Explanation = { request: `${method} ${target}`, route: null, rule: null, caller: null, decision: 'forwarded', upstream: null }

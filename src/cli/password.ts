@@ -7,8 +7,9 @@ import { UsageFault } from './failure.ts'
 export async function readPassword (options: { readonly passwordStdin?: true }): Promise<string> {
   if (options.passwordStdin === true) return withoutLineEnd(await readStdin())
   if (!process.stdin.isTTY || !process.stderr.isTTY) throw new UsageFault('error: there is no terminal to ask for the password on; pipe it in, and say --password-stdin')
-  const password = await ask('Password: ')
-  if (await ask('Again: ') !== password) throw new UsageFault('error: the two passwords differ; nothing was changed')
+  const [password, again] = await ask('Password: ', 'Again: ')
+  if (password === undefined || again === undefined) throw new UsageFault('error: no password was given; nothing was changed')
+  if (password !== again) throw new UsageFault('error: the two passwords differ; nothing was changed')
   return password
 }
 
@@ -24,20 +25,23 @@ export function withoutLineEnd (text: string): string {
   return text.replace(/\r?\n$/, '')
 }
 
-/** On stderr, so that stdout holds the answer alone. What is typed is not shown. */
-async function ask (question: string): Promise<string> {
-  process.stderr.write(question)
+/** A line each, fewer after Ctrl-C or Ctrl-D. On stderr, so that stdout holds the answer alone; what is typed is not shown. */
+async function ask (...questions: readonly string[]): Promise<string[]> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => { done() } })
-  const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true })
+  const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true, historySize: 0 })
+  terminal.once('SIGINT', () => { terminal.close() })
+  const lines = terminal[Symbol.asyncIterator]()
+  const answers: string[] = []
   try {
-    return await new Promise<string>((resolve, reject) => {
-      terminal.once('line', resolve)
-      // Ctrl-C and Ctrl-D: readline has taken the terminal, so they arrive here.
-      terminal.once('SIGINT', () => { reject(new UsageFault('error: no password was given; nothing was changed')) })
-      terminal.once('close', () => { reject(new UsageFault('error: no password was given; nothing was changed')) })
-    })
+    for (const question of questions) {
+      process.stderr.write(question)
+      const line = await lines.next()
+      process.stderr.write('\n')
+      if (line.done === true) break
+      answers.push(line.value)
+    }
   } finally {
     terminal.close()
-    process.stderr.write('\n')
   }
+  return answers
 }

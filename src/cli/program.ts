@@ -1,6 +1,7 @@
 /** The command line as a whole: its commands in the order of the help, and what all of them share. */
 import { Command } from 'commander'
 import { addCheck } from './check.ts'
+import { addDemo } from './demo.ts'
 import { addExplain } from './explain.ts'
 import { addKeys } from './keys.ts'
 import { addStart } from './start.ts'
@@ -16,6 +17,7 @@ export function createProgram (): Command {
     .addHelpText('after', '\nExit codes: 0 well, 1 failed, 2 wrong usage or wrong configuration.\n')
   addStart(program)
   addCheck(program)
+  addDemo(program)
   addExplain(program)
   addUsers(program)
   addKeys(program)

@@ -32,16 +32,16 @@ function parseQuantity (text: string, units: Readonly<Record<string, number>>, l
 }
 
 export const formats: Readonly<Record<string, Format>> = {
-  duration: { matches: (text) => parseDuration(text) !== null, expected: 'a whole number and a unit, as in 500ms, 30s, 5m, 12h or 30d' },
-  size: { matches: (text) => parseSize(text) !== null, expected: 'a whole number and a unit, as in 512b, 64kb, 10mb or 1gb' },
+  'duration': { matches: (text) => parseDuration(text) !== null, expected: 'a whole number and a unit, as in 500ms, 30s, 5m, 12h or 30d' },
+  'size': { matches: (text) => parseSize(text) !== null, expected: 'a whole number and a unit, as in 512b, 64kb, 10mb or 1gb' },
   'route-path': { matches: isRoutePath, expected: 'a plain path such as / or /api: no slash at its end, no empty or dot segments, no percent-encoding, no `;`' },
-  upstream: { matches: isUpstream, expected: 'http:// or https://, a host and a port, as in http://127.0.0.1:3000, without a path, a query or a user' },
-  issuer: { matches: isIssuer, expected: 'an http or https URL without a query, a fragment, a user or a slash at its end, as in https://login.example.com' },
-  storage: { matches: (text) => /^sqlite:.+/.test(text), expected: 'sqlite: and the path of a file, as in sqlite:./data/gatewarden.db' },
-  cidr: { matches: isCidr, expected: 'an address or a network, as in 10.0.0.0/8 or fd00::/8' },
+  'upstream': { matches: isUpstream, expected: 'http:// or https://, a host and a port, as in http://127.0.0.1:3000, without a path, a query or a user' },
+  'issuer': { matches: isIssuer, expected: 'an http or https URL without a query, a fragment, a user or a slash at its end, as in https://login.example.com' },
+  'storage': { matches: (text) => /^sqlite:.+/.test(text), expected: 'sqlite: and the path of a file, as in sqlite:./data/gatewarden.db' },
+  'cidr': { matches: isCidr, expected: 'an address or a network, as in 10.0.0.0/8 or fd00::/8' },
   'header-name': { matches: (text) => /^[A-Za-z0-9!#$%&'*+.^`|~-]+$/.test(text), expected: 'a header name without underscores, as in X-User-Id' },
-  method: { matches: (text) => /^[A-Z][A-Z-]{0,31}$/.test(text) && text !== 'CONNECT', expected: 'an HTTP method in capitals, as in GET' },
-  path: { matches: (text) => !text.includes('\0'), expected: 'the path of a file' },
+  'method': { matches: (text) => /^[A-Z][A-Z-]{0,31}$/.test(text) && text !== 'CONNECT', expected: 'an HTTP method in capitals, as in GET' },
+  'path': { matches: (text) => !text.includes('\0'), expected: 'the path of a file' },
 }
 
 function isRoutePath (text: string): boolean {

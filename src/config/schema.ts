@@ -113,7 +113,7 @@ export const configSchema = Type.Object({
 
   accessToken: section('The short-lived JWT (RFC 9068).', {
     algorithm: word(algorithms, { default: 'ES256', description: 'How it is signed. Asymmetric, so that whoever can check cannot forge; HS… needs `secret`.' }),
-    secret: Type.Optional(secret('For HS… alone: at least 32 random bytes, as base64url or hex, or any text of at least 32 bytes.')),
+    secret: Type.Optional(secret('For HS… alone: at least as many random bytes as its hash has (32, 48 or 64). The bytes of the text itself are the key.')),
     lifetime: duration('5m', 'How long it is valid. User attributes and roles that reach an upstream are never older than this.'),
     clockTolerance: duration('2s', 'How far clocks may differ.'),
     cacheSize: Type.Integer({ minimum: 0, default: 100_000, description: 'How many verified tokens are remembered.' }),
@@ -185,5 +185,4 @@ export const configSchema = Type.Object({
 export type Config = Static<typeof configSchema>
 export type RouteConfig = Config['routes'][number]
 export type AccessConfig = RouteConfig['access']
-export type CredentialsConfig = Config['credentials'][number]
 export type Algorithm = Config['accessToken']['algorithm']

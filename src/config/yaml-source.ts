@@ -14,7 +14,7 @@ export interface YamlSource {
 
 export function readYaml (file: string, text: string, environment: Readonly<Record<string, string | undefined>>): YamlSource {
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, version: '1.2', merge: false })
+  const document = parseDocument(maskVariables(text), { lineCounter: lines, version: '1.2', merge: false })
   const place = (offset: number) => {
     const { line, col } = lines.linePos(offset)
     return { file, line: Math.max(1, line), column: Math.max(1, col) }
@@ -22,6 +22,7 @@ export function readYaml (file: string, text: string, environment: Readonly<Reco
   const faults: ConfigFault[] = withoutSequels([...document.errors, ...document.warnings])
     .map(({ code, message, pos }) => ({ ...place(pos[0]), path: '', message: syntaxMessage(code, message) }))
   const substituted = new Set<string>()
+  unmaskVariables(document)
   const report: Report = (node, path, message) => { faults.push({ ...place(node.range?.[0] ?? 0), path: pathText(path), message }) }
   if (faults.length === 0) checkNodes(document, report)
   if (faults.length === 0) substitute(document, environment, substituted, report)
@@ -40,6 +41,24 @@ export function readYaml (file: string, text: string, environment: Readonly<Reco
     faults,
     fault: (path, message, at = 'value') => ({ ...place(offsetOf(document, path, at)), path: pathText(path), message }),
   }
+}
+
+/** Stand for the braces of a variable while YAML is read: of a length with them, and from the private use area. */
+const [OPENED, CLOSED] = ['\uE000', '\uE001']
+const MASKED = /\$\uE000([^\uE000\uE001]*)\uE001/g
+
+/** In a flow map, `{ port: ${PORT} }`, the braces would be YAML's. */
+function maskVariables (text: string): string {
+  if (text.includes(OPENED) || text.includes(CLOSED)) return text
+  return text.replace(/\$\{([^{}\n]*)\}/g, `$$${OPENED}$1${CLOSED}`)
+}
+
+function unmaskVariables (document: Document): void {
+  visit(document, {
+    Scalar (_key, node) {
+      if (typeof node.value === 'string') node.value = node.value.replace(MASKED, '$${$1}')
+    },
+  })
 }
 
 type Report = (node: Node, path: KeyPath, message: string) => void

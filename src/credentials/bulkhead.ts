@@ -24,7 +24,7 @@ export function createBulkhead ({ concurrency, queue, queueTimeout }: BulkheadOp
   let running = 0
   let rejected = 0
 
-  function reject (reason: string): Refusal {
+  function refusal (reason: string): Refusal {
     rejected++
     return new Refusal('GW_UNAVAILABLE', { reason, retryAfterSeconds: Math.max(1, Math.ceil(queueTimeout / 1000)) })
   }
@@ -34,8 +34,8 @@ export function createBulkhead ({ concurrency, queue, queueTimeout }: BulkheadOp
       running++
       return
     }
-    if (waiting.size >= queue) throw reject('password hashing: the queue is full')
-    await new Promise<void>((resolve, fail) => {
+    if (waiting.size >= queue) throw refusal('password hashing: the queue is full')
+    await new Promise<void>((resolve, reject) => {
       const entry: Waiting = {
         start: () => {
           clearTimeout(entry.timer)
@@ -44,7 +44,7 @@ export function createBulkhead ({ concurrency, queue, queueTimeout }: BulkheadOp
         },
         timer: setTimeout(() => {
           waiting.delete(entry)
-          fail(reject('password hashing: waited too long'))
+          reject(refusal('password hashing: waited too long'))
         }, queueTimeout),
       }
       waiting.add(entry)

@@ -1,5 +1,5 @@
 /** The upstreams of a route in turn, and the pool of connections that all routes share. */
-import { Agent, type Dispatcher } from 'undici'
+import { Agent } from 'undici'
 
 export interface UpstreamPoolOptions {
   /** Milliseconds. */
@@ -32,4 +32,3 @@ export function inTurn (upstreams: readonly URL[]): () => URL {
   }
 }
 
-export type { Dispatcher }

@@ -35,7 +35,7 @@ export const loginApi: FastifyPluginAsync<LoginApiOptions> = async (app, options
     reply.headers({
       // RFC 6749 §5.1; Pragma for caches of HTTP/1.0.
       'cache-control': 'no-store',
-      pragma: 'no-cache',
+      'pragma': 'no-cache',
       'x-content-type-options': 'nosniff',
       'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
       'referrer-policy': 'no-referrer',

@@ -58,7 +58,7 @@ t.test('the metadata says where everything is', async (t) => {
 
 t.test('the API serves whoever has logged in, all its methods, and nobody else', async (t) => {
   t.equal((await fetch(`${issuer}/api/posts`)).status, 401)
-  const headers = { authorization: `Bearer ${await gateway.token()}`, 'content-type': 'application/json' }
+  const headers = { 'authorization': `Bearer ${await gateway.token()}`, 'content-type': 'application/json' }
   const created = await fetch(`${issuer}/api/posts`, { method: 'POST', headers, body: JSON.stringify({ title: 'zweiter — 二' }) })
   t.equal(created.status, 201)
   const { id } = await created.json() as { id: number }

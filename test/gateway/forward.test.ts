@@ -41,7 +41,7 @@ t.test('the body arrives byte for byte, of whatever type, framed either way', as
     t.equal(seen?.body, body, type)
     t.equal(seen?.headers['content-type'], type)
   }
-  const { seen } = await send(`POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nc\xe9\xff\x00\r\n4\r\n\r\n{}\r\n0\r\n\r\n`)
+  const { seen } = await send('POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nc\xe9\xff\x00\r\n4\r\n\r\n{}\r\n0\r\n\r\n')
   t.equal(seen?.body, body, 'chunked')
 })
 

@@ -69,11 +69,11 @@ async function logout (url: string, token: string) {
 
 t.test('a handshake arrives with the identity, and without what the client says of it', async (t) => {
   const { chat, gateway, open } = await start(t)
-  const client = await open(await gateway.token('root'), '/api/chat?room=a%20b', { 'X-User-Id': 'mallory', x_user_id: 'mallory', Cookie: 'a=b' })
+  const client = await open(await gateway.token('root'), '/api/chat?room=a%20b', { 'X-User-Id': 'mallory', 'x_user_id': 'mallory', 'Cookie': 'a=b' })
   t.equal(await echoed(client, 'hello'), 'hello')
   const [seen] = chat.handshakes
   t.equal(seen?.url, '/api/chat?room=a%20b')
-  t.match(seen?.headers, { 'x-user-id': /^[0-9a-f-]{36}$/, 'x-user-roles': 'admin', 'x-request-id': /./, 'x-forwarded-for': '127.0.0.1', cookie: 'a=b' })
+  t.match(seen?.headers, { 'x-user-id': /^[0-9a-f-]{36}$/, 'x-user-roles': 'admin', 'x-request-id': /./, 'x-forwarded-for': '127.0.0.1', 'cookie': 'a=b' })
   t.notOk(seen?.rawHeaders.includes('mallory'))
   t.notOk(seen?.headers['authorization'])
 })

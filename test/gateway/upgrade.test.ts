@@ -91,7 +91,7 @@ async function until (holds: () => boolean): Promise<void> {
 }
 
 t.test('readHandshake knows a WebSocket handshake from a malformed one and from other upgrades', async (t) => {
-  const good = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' }
+  const good = { 'connection': 'Upgrade', 'upgrade': 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' }
   const read = (headers: Record<string, string>, method = 'GET', httpVersion = '1.1') =>
     readHandshake({ headers: { ...good, ...headers }, method, httpVersion } as unknown as IncomingMessage)
   t.equal(read({}), 'websocket')

@@ -129,7 +129,7 @@ t.test('the subprotocol is what the upstream chose, and the choice is the upstre
 t.test('path, query and headers arrive as the caller of forwardUpgrade gave them', async (t) => {
   const upstream = await startUpstream(t)
   const gateway = await startGateway(t, upstream.url)
-  await opened(t, `${gateway.url}/a%2fb/%C3%A9?x=1&y=%20`, [], { headers: { 'X-Some-Thing': 'v\u00e9', Cookie: 'a=b' } })
+  await opened(t, `${gateway.url}/a%2fb/%C3%A9?x=1&y=%20`, [], { headers: { 'X-Some-Thing': 'v\u00e9', 'Cookie': 'a=b' } })
   const [request] = upstream.requests
   t.equal(request?.url, '/a%2fb/%C3%A9?x=1&y=%20')
   t.equal(request?.headers['x-some-thing'], 'v\u00e9')

@@ -24,8 +24,6 @@ export const issuer = 'https://gate.example'
 export const password = 'correct horse battery staple'
 export const clientSecret = 'orders-secret-9f8e7d+/='
 
-export type Rig = Awaited<ReturnType<typeof startLogin>>
-
 export interface Call {
   readonly json?: unknown
   readonly form?: Readonly<Record<string, string>>

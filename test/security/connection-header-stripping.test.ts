@@ -18,7 +18,7 @@ t.test('Connection cannot name away what the gateway writes', async (t) => {
     await rawRequest(gateway.port, `POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\nConnection: ${nominated}\r\nContent-Length: 2\r\n\r\nhi`)
     t.match(upstream.seen.at(-1), {
       body: 'hi',
-      headers: { 'x-user-id': /./, 'x-user-roles': 'admin', 'x-request-id': /./, 'x-forwarded-for': '127.0.0.1', 'x-forwarded-proto': 'http', 'x-forwarded-host': 'a', host: /./ },
+      headers: { 'x-user-id': /./, 'x-user-roles': 'admin', 'x-request-id': /./, 'x-forwarded-for': '127.0.0.1', 'x-forwarded-proto': 'http', 'x-forwarded-host': 'a', 'host': /./ },
     }, nominated)
   }
 })

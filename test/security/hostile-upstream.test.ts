@@ -171,14 +171,15 @@ t.test('an upstream that cannot be reached is a 502 without its address', async 
   }
 })
 
-t.test('a client that leaves takes its request to the upstream with it', async () => {
+t.test('a client that leaves takes its request to the upstream with it', async (t) => {
   for (const stage of ['', 'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi']) {
-    let gone: Promise<void> | null = null
-    await ask((socket) => {
-      gone = new Promise((resolve) => { socket.once('close', () => { resolve() }) })
-      if (stage !== '') socket.write(stage)
-    }, undefined, { timeout: 50 })
-    await gone
+    const gone = new Promise<string>((resolve) => {
+      void ask((socket) => {
+        socket.once('close', () => { resolve('closed') })
+        if (stage !== '') socket.write(stage)
+      }, undefined, { timeout: 50 })
+    })
+    t.equal(await gone, 'closed')
   }
 })
 

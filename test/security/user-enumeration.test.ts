@@ -57,7 +57,7 @@ const bcrypt = '$2y$04$abcdefghijklmnopqrstuuUs0tzIyDoPZB3sbVt1mpoJyX3.RQYhu'
 t.test('unknown, wrong and disabled cost the same hashes, whichever source knows the name', async (t) => {
   const { chain, work } = await start(t, `carol:${bcrypt}\n`)
   const costs: Record<string, Work[]> = {}
-  const attempts = { unknown: 'nobody', 'in the store': 'alice', 'in the file': 'carol', disabled: 'disabled', 'unknown again': 'somebody else', empty: '', long: 'x'.repeat(200) }
+  const attempts = { 'unknown': 'nobody', 'in the store': 'alice', 'in the file': 'carol', 'disabled': 'disabled', 'unknown again': 'somebody else', 'empty': '', 'long': 'x'.repeat(200) }
   for (const [what, username] of Object.entries(attempts)) {
     const verdict = await chain.check({ username, password: 'a wrong password' })
     t.equal(verdict.subject, null)

@@ -126,7 +126,7 @@ t.test('the lifetime is absolute', async (t) => {
 
 t.test('no refresh after', async (t) => {
   const ends = {
-    logout: async (rig, login) => { await rig.sessions.endByRefreshToken(login.refresh_token, 'logout') },
+    'logout': async (rig, login) => { await rig.sessions.endByRefreshToken(login.refresh_token, 'logout') },
     'the end of the session by its id': async (rig, login) => { await rig.sessions.endById(login.session_id, 'deleted') },
     'a new password': async (rig) => { await rig.users.setPassword('alice', 'another long password') },
     'the user was disabled': async (rig) => { await rig.users.disable('alice') },

@@ -1,0 +1,76 @@
+/** dist/cli.js as others run it. Built anew where src/ is newer: a test of yesterday's build would prove nothing. */
+import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, readdirSync, rmdirSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export const projectRoot: string = resolve(import.meta.dirname, '../..')
+export const cliFile: string = join(projectRoot, 'dist/cli.js')
+
+/** Test files run at the same time: one of them builds, the others wait. */
+export async function buildIfStale (): Promise<void> {
+  const lock = join(projectRoot, 'dist/.building')
+  mkdirSync(join(projectRoot, 'dist'), { recursive: true })
+  while (isStale()) {
+    try {
+      mkdirSync(lock)
+    } catch {
+      if (Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? 0) > 120_000) removeFolder(lock)
+      await sleep(200)
+      continue
+    }
+    try {
+      execFileSync(process.execPath, [join(projectRoot, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], { cwd: projectRoot, stdio: 'inherit' })
+    } finally {
+      removeFolder(lock)
+    }
+  }
+}
+
+export interface Ran {
+  /** null where a signal ended it. */
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs to its end. */
+export async function run (args: readonly string[], options: { readonly cwd?: string, readonly input?: string, readonly env?: Readonly<Record<string, string>> } = {}): Promise<Ran> {
+  const { child, output } = launch(args, options)
+  child.stdin.end(options.input ?? '')
+  const [code] = await once(child, 'close') as [number | null]
+  return { code, ...output }
+}
+
+/** Goes on running; `output` grows. Whoever launches it ends it. */
+export function launch (args: readonly string[], { cwd = projectRoot, env = {} }: { readonly cwd?: string, readonly env?: Readonly<Record<string, string>> } = {}) {
+  const child: ChildProcessWithoutNullStreams = spawn(process.execPath, [cliFile, ...args], { cwd, env: { ...process.env, ...env } })
+  const output = { stdout: '', stderr: '' }
+  child.stdout.setEncoding('utf8').on('data', (text: string) => { output.stdout += text })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => { output.stderr += text })
+  return { child, output }
+}
+
+/** As soon as `holds`; throws what there was when the process has ended before. */
+export async function until (holds: () => boolean, { child, output }: ReturnType<typeof launch>, timeout = 30_000): Promise<void> {
+  const end = Date.now() + timeout
+  while (!holds()) {
+    if (child.exitCode !== null || Date.now() > end) throw new Error(`not seen: ${holds.toString()}; ${JSON.stringify(output)}`)
+    await sleep(20)
+  }
+}
+
+function isStale (): boolean {
+  const built = statSync(cliFile, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  const source = join(projectRoot, 'src')
+  return readdirSync(source, { recursive: true, encoding: 'utf8' }).some((file) => statSync(join(source, file)).mtimeMs > built)
+}
+
+function removeFolder (folder: string): void {
+  try {
+    rmdirSync(folder)
+  } catch {
+    // Another one was quicker.
+  }
+}

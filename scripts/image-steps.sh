@@ -20,7 +20,8 @@ cleanup () {
 trap cleanup EXIT
 
 fail () {
-  [ ! -s "$log" ] || tail -n 40 "$log" >&2
+  # The usage that npm adds to a fault is long, and no help here.
+  [ ! -s "$log" ] || sed '/^npm error *\(Options:\|aliases:\|Run "npm help\)/,$d' "$log" | tail -n 40 >&2
   echo "image steps: FAILED: $1"
   exit 1
 }
@@ -93,8 +94,8 @@ done < <(sed -e '/^[[:space:]]*#/d' "$project/Dockerfile" | sed -e ':again' -e '
 [[ $user =~ ^[1-9][0-9]*:[1-9][0-9]*$ ]] || fail "USER $user"
 for wanted in app/dist/cli.js app/package.json app/node_modules data; do [ -e "$image/$wanted" ] || fail "/$wanted is not in the image"; done
 
-# Nothing that only builds and tests.
-leftover=$(cd "$image/app" && node -p "Object.keys(require('./package.json').devDependencies).filter((name) => fs.existsSync('node_modules/' + name)).join(' ')")
+# Nothing that only builds and tests, by the word of the lock file.
+leftover=$(cd "$image/app" && node -p "Object.entries(JSON.parse(fs.readFileSync('$build/app/package-lock.json')).packages).filter(([path, { dev }]) => dev === true && fs.existsSync(path)).map(([path]) => path).join(' ')")
 [ -z "$leftover" ] || fail "in the image, though only for development: $leftover"
 
 # Node as the base image has it; and nothing else is on the PATH.

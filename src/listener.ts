@@ -109,7 +109,8 @@ function createBoundedServer ({ limits, timeouts }: ListenerOptions): Server {
   return server
 }
 
-async function bind (server: Server, { host, port }: Config['listen']): Promise<AddressInfo> {
+/** Throws a StartupFault. */
+export async function bind (server: Server, { host, port }: Config['listen']): Promise<AddressInfo> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => { reject(bindFault(error, host, port)) })
     server.listen(port, host, resolve)
@@ -117,7 +118,7 @@ async function bind (server: Server, { host, port }: Config['listen']): Promise<
   return server.address() as AddressInfo
 }
 
-export function bindFault (error: NodeJS.ErrnoException, host: string, port: number): StartupFault {
+function bindFault (error: NodeJS.ErrnoException, host: string, port: number): StartupFault {
   const reasons: Record<string, string> = {
     EADDRINUSE: 'it is in use; stop what listens there, or choose another port (0 takes a free one)',
     EACCES: 'that is not allowed; choose a port above 1023',

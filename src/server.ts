@@ -1,6 +1,6 @@
 /** The whole gateway on one page: make the parts, register them in the order in which things happen. */
 import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify'
-import { STATUS_CODES } from 'node:http'
+import { createServer, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Config } from './config/schema.ts'
 import { openCredentialChain } from './credentials/credential-chain.ts'
@@ -15,7 +15,7 @@ import { createLiveConnections } from './gateway/live-connections.ts'
 import { createRequestIds, nextRequestId } from './gateway/request-ids.ts'
 import { compileTrustedProxies } from './gateway/trusted-proxies.ts'
 import { openUpstreamPool } from './gateway/upstreams.ts'
-import { bindFault, openListener, type Listener } from './listener.ts'
+import { bind, openListener, type Listener } from './listener.ts'
 import { loginApi } from './login/login-api.ts'
 import type { ForwardAuth } from './login/verify.ts'
 import { adminApi } from './ops/admin-api.ts'
@@ -255,15 +255,17 @@ async function openAdmin (config: Config, { log, metrics, storage }: Lasting, { 
       accepting: () => { if (isDraining()) throw new Error('draining') },
     },
   })
-  const { host, port } = config.admin
-  try {
-    await admin.listen({ host, port })
-  } catch (error) {
-    await admin.close()
-    throw bindFault(error as NodeJS.ErrnoException, host, port)
+  await admin.ready()
+  const server = createServer((request, response) => { admin.routing(request, response) })
+  const { address, port } = await bind(server, config.admin)
+  return {
+    address: { host: address, port },
+    async close () {
+      server.close()
+      server.closeAllConnections()
+      await admin.close()
+    },
   }
-  const bound = admin.server.address()
-  return { address: { host, port: typeof bound === 'object' ? bound?.port ?? port : port }, close: () => admin.close() }
 }
 
 /** What a running process cannot change: its sockets and where its data lies. */

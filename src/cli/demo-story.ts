@@ -62,7 +62,7 @@ async function expiry (scene: Scene): Promise<void> {
   stage.set('EXPIRED_TOKEN', stage.get('ACCESS_TOKEN'))
   stage.set('USED_REFRESH_TOKEN', stage.get('REFRESH_TOKEN'))
   stage.note('(a few seconds later)')
-  await sleep(expiresAt(stage.get('ACCESS_TOKEN')) - Date.now() + 50)
+  await pause(expiresAt(stage.get('ACCESS_TOKEN')) - Date.now() + 50)
   const refused = await stage.exchange({ path: '/api/orders', headers: bearer('EXPIRED_TOKEN'), status: 401, code: 'GW_TOKEN_EXPIRED', show: ['www-authenticate'] })
   const refreshed = await stage.exchange({ path: '/auth/refresh', json: { refresh_token: '$REFRESH_TOKEN' }, status: 200 })
   keep(scene, refreshed)
@@ -74,7 +74,7 @@ async function theft ({ stage, logFile }: Scene): Promise<void> {
   stage.title('Somebody has stolen the refresh token that was used just now, and tries it')
   stage.set('ENDED_TOKEN', stage.get('ACCESS_TOKEN'))
   stage.note('(when the grace window for duplicates is over)')
-  await sleep(1_100)
+  await pause(1_100)
   const thief = await stage.exchange({ path: '/auth/refresh', json: { refresh_token: '$USED_REFRESH_TOKEN' }, status: 401, code: 'GW_REFRESH_TOKEN_INVALID' })
   const owner = await stage.exchange({ path: '/api/orders', headers: bearer('ENDED_TOKEN'), status: 401, code: 'GW_SESSION_ENDED' })
   const line = readFileSync(logFile, 'utf8').split('\n').find((one) => one.includes('"event":"reuse"'))
@@ -102,6 +102,11 @@ async function logIn (scene: Scene): Promise<Answer> {
 function keep ({ stage }: Scene, { body }: Answer): void {
   stage.set('ACCESS_TOKEN', String(body['access_token'] ?? ''))
   stage.set('REFRESH_TOKEN', String(body['refresh_token'] ?? ''))
+}
+
+/** Unless the demo is ended meanwhile: then nothing waits for it. */
+async function pause (milliseconds: number): Promise<void> {
+  await sleep(milliseconds, undefined, { ref: false })
 }
 
 /** The example API says in its answer which headers it saw. */

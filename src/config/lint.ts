@@ -65,5 +65,5 @@ function isBelow (path: string, above: string): boolean {
 }
 
 function isLoopback (host: string): boolean {
-  return host === 'localhost' || host.endsWith('.localhost') || host === '[::1]' || host === '::1' || /^127\./.test(host)
+  return host === 'localhost' || host.endsWith('.localhost') || host === '[::1]' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }

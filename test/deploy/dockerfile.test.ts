@@ -5,6 +5,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import t from 'tap'
+import { loadConfig } from '../../src/config/load.ts'
 import { execForm, projectRoot, readStages, texts } from './dockerfile.ts'
 
 const stages = readStages()
@@ -30,7 +31,10 @@ t.test('the last stage installs nothing, and takes the package manager away', as
   const runs = texts(final, 'RUN')
   t.notMatch(runs.join('\n'), /\b(npm (ci|install|run)|apt|apk|curl|wget)\b/)
   t.match(runs.join('\n'), /rm -rf .*\/usr\/local\/lib\/node_modules .*\/usr\/local\/bin\/npm/)
-  for (const text of texts(final, 'COPY')) t.match(text, /^(--from=build |examples\/api )/, 'only what was built, and the API of the demo')
+  t.strictSame(texts(final, 'COPY').map((text) => text.split(' ').at(-2)), [
+    '/app/package.json', '/app/node_modules', '/app/dist', '/app/schema', '/app/config.yaml', '/app/data',
+  ], 'nothing but this is shipped')
+  for (const text of texts(final, 'COPY')) t.match(text, /^--from=build /, text)
 })
 
 t.test('it runs as nobody, by number, so that Kubernetes can tell', async (t) => {
@@ -41,13 +45,34 @@ t.test('it runs as nobody, by number, so that Kubernetes can tell', async (t) =>
 
 t.test('it is the process that gets the signals', async (t) => {
   t.strictSame(execForm(texts(final, 'ENTRYPOINT')[0] ?? ''), ['node', '/app/dist/cli.js'])
-  t.strictSame(execForm(texts(final, 'CMD')[0] ?? ''), ['start'])
+  t.strictSame(execForm(texts(final, 'CMD')[0] ?? ''), ['start', '--config', '/etc/gatewarden/config.yaml'])
+  t.equal(texts(final, 'WORKDIR').at(-1), '/etc/gatewarden', 'other commands find the same file')
   t.strictSame(texts(final, 'STOPSIGNAL'), ['SIGTERM'])
   t.ok(texts(final, 'ENV').includes('NODE_ENV=production'))
 })
 
-t.test('it offers the public port, and the admin port to nobody', async (t) => {
-  t.strictSame(texts(final, 'EXPOSE'), ['8080'])
+t.test('it names both ports, and the admin port is bound to loopback unless the configuration says otherwise', async (t) => {
+  t.strictSame(texts(final, 'EXPOSE'), ['8080 9090'])
+  const folder = t.testdir({ 'config.yaml': 'routes: [{ path: /, upstream: "http://127.0.0.1:3000", access: public }]' })
+  const loaded = loadConfig(resolve(folder, 'config.yaml'), {})
+  t.match(loaded, { config: { listen: { port: 8080 }, admin: { host: '127.0.0.1', port: 9090 } } })
+})
+
+t.test('it says what it is, and of which version', async (t) => {
+  const labels = Object.fromEntries(texts(final, 'LABEL').map((text) => [text.split('=')[0], execForm(text.split(/=(.*)/s)[1] ?? '')]))
+  const manifest = JSON.parse(readFileSync(resolve(projectRoot, 'package.json'), 'utf8')) as Record<string, string>
+  t.equal(labels['org.opencontainers.image.version'], manifest['version'])
+  t.equal(labels['org.opencontainers.image.licenses'], manifest['license'])
+  t.equal(labels['org.opencontainers.image.description'], manifest['description'])
+  t.equal(labels['org.opencontainers.image.base.name'], `docker.io/library/${final.image}`)
+})
+
+t.test('an ADD, a word that is no instruction, and a step before the first FROM are not read over', async (t) => {
+  const from = 'FROM node:24-bookworm-slim AS build\n'
+  t.equal(readStages(`${from}# ADD . .\nRUN one \\\n  two\n`)[0]?.instructions[0]?.text, 'one two')
+  t.throws(() => readStages(`${from}ADD https://example.com/x.tar.gz /\n`), /no instruction: ADD/)
+  t.throws(() => readStages(`${from}COPPY src ./src\n`), /no instruction: COPPY/)
+  t.throws(() => readStages('RUN true\n'), /before the first FROM/)
 })
 
 t.test('its health check is one of Node, and says what /livez says', async (t) => {

@@ -18,6 +18,7 @@ RUN npm prune --omit=dev --ignore-scripts
 RUN rm -rf node_modules/@photostructure
 COPY schema ./schema
 COPY config.yaml ./
+COPY examples/api ./examples/api
 RUN mkdir data
 
 FROM node:24-bookworm-slim
@@ -38,6 +39,8 @@ COPY --from=build /app/dist ./dist
 # For reading, and for `check`: the configuration in force is the one in /etc/gatewarden.
 COPY --from=build /app/schema ./schema
 COPY --from=build /app/config.yaml ./
+# The API that `gatewarden demo` puts itself before.
+COPY --from=build /app/examples ./examples
 # So that `docker exec … gatewarden users list` reads like the documentation.
 RUN ln -s /app/dist/cli.js /usr/local/bin/gatewarden
 

@@ -204,6 +204,7 @@ async function openApplication (config: Config, lasting: Lasting) {
     accountKey: masterKey.derive('account-tag'),
     forwardAuth: forwardAuth(table, config, trustedProxies.trusts),
     observe: (pattern) => metrics.route(pattern).observe,
+    bodyTimeout: config.timeouts.clientBody,
   })
   await app.register(gateway, {
     table,

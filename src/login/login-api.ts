@@ -1,6 +1,7 @@
 /** The scope of the token endpoints: their paths, what bodies they take, and the headers of all that they answer. */
 import type { FastifyPluginAsync } from 'fastify'
 import type { Config } from '../config/schema.ts'
+import { Refusal } from '../errors.ts'
 import type { KeyRing } from '../tokens/key-ring.ts'
 import { createAccountTag } from './account-tag.ts'
 import { takeForms, takeJson } from './body.ts'
@@ -23,11 +24,13 @@ export interface LoginApiOptions extends Omit<LoginServices, 'accountTag'> {
   readonly accountKey: Buffer
   /** Called once for each path, at boot. */
   readonly observe?: Observe
+  /** Milliseconds that a body may take. */
+  readonly bodyTimeout?: number
 }
 
 /** Needs the error handler around it, and every method that the server is to know added before it. */
 export const loginApi: FastifyPluginAsync<LoginApiOptions> = async (app, options) => {
-  const { config, keyRing, forwardAuth, accountKey, observe = () => () => {} } = options
+  const { config, keyRing, forwardAuth, accountKey, observe = () => () => {}, bodyTimeout = 30_000 } = options
   const services: LoginServices = { ...options, accountTag: createAccountTag(accountKey) }
   const authenticateClient = createClientAuthentication(config.clients)
 
@@ -42,6 +45,15 @@ export const loginApi: FastifyPluginAsync<LoginApiOptions> = async (app, options
       'x-request-id': request.id,
     })
     done()
+  })
+
+  app.addHook('preParsing', function awaitBody (request, reply, payload, next) {
+    // The listener leaves it to whoever reads the body to ask for it (RFC 9110 §10.1.1), and to lose patience.
+    if (request.headers.expect !== undefined) reply.raw.writeContinue()
+    const late = setTimeout(() => { reply.header('connection', 'close').send(new Refusal('GW_REQUEST_TIMEOUT', { reason: 'the body did not arrive' })) }, bodyTimeout)
+    payload.once('end', () => { clearTimeout(late) })
+    payload.once('close', () => { clearTimeout(late) })
+    next(null, payload)
   })
 
   await app.register(async (scope) => {

@@ -32,7 +32,7 @@ t.test('the last stage installs nothing, and takes the package manager away', as
   t.notMatch(runs.join('\n'), /\b(npm (ci|install|run)|apt|apk|curl|wget)\b/)
   t.match(runs.join('\n'), /rm -rf .*\/usr\/local\/lib\/node_modules .*\/usr\/local\/bin\/npm/)
   t.strictSame(texts(final, 'COPY').map((text) => text.split(' ').at(-2)), [
-    '/app/package.json', '/app/node_modules', '/app/dist', '/app/schema', '/app/config.yaml', '/app/data',
+    '/app/package.json', '/app/node_modules', '/app/dist', '/app/schema', '/app/config.yaml', '/app/examples', '/app/data',
   ], 'nothing but this is shipped')
   for (const text of texts(final, 'COPY')) t.match(text, /^--from=build /, text)
 })
@@ -59,7 +59,7 @@ t.test('it names both ports, and the admin port is bound to loopback unless the 
 })
 
 t.test('it says what it is, and of which version', async (t) => {
-  const labels = Object.fromEntries(texts(final, 'LABEL').map((text) => [text.split('=')[0], execForm(text.split(/=(.*)/s)[1] ?? '')]))
+  const labels = Object.fromEntries(texts(final, 'LABEL').map((text) => /^(.+?)="(.*)"$/.exec(text)?.slice(1) ?? [text, ''])) as Record<string, string>
   const manifest = JSON.parse(readFileSync(resolve(projectRoot, 'package.json'), 'utf8')) as Record<string, string>
   t.equal(labels['org.opencontainers.image.version'], manifest['version'])
   t.equal(labels['org.opencontainers.image.licenses'], manifest['license'])

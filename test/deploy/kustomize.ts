@@ -1,12 +1,12 @@
 /** Renders the part of Kustomize that k8s/ uses, and stops at whatever it does not know; a test holds it against kubectl. */
 import { existsSync, readFileSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { parse, parseAllDocuments } from 'yaml'
 
 export interface Manifest {
   readonly apiVersion: string
   readonly kind: string
-  readonly metadata: { readonly name: string }
+  readonly metadata: { readonly name: string, readonly namespace?: string, readonly labels?: Readonly<Record<string, string>> }
   readonly [key: string]: unknown
 }
 
@@ -15,7 +15,7 @@ type Tree = Record<string, unknown>
 /** Throws for a file that is missing, or a field that is not known here. */
 export function render (folder: string): Manifest[] {
   const file = join(folder, 'kustomization.yaml')
-  const { apiVersion, kind, resources = [], configMapGenerator = [], generatorOptions, labels = [], patches = [], ...unknown } = parse(readFileSync(file, 'utf8')) as Kustomization
+  const { apiVersion, kind, namespace, resources = [], configMapGenerator = [], generatorOptions, labels = [], patches = [], ...unknown } = parse(readFileSync(file, 'utf8')) as Kustomization
   if (apiVersion !== 'kustomize.config.k8s.io/v1beta1' || kind !== 'Kustomization') throw new Error(`${file}: ${apiVersion} ${kind}`)
   if (Object.keys(unknown).length > 0) throw new Error(`${file}: unknown ${Object.keys(unknown).join(', ')}`)
 
@@ -26,6 +26,7 @@ export function render (folder: string): Manifest[] {
   for (const generator of configMapGenerator) addConfigMap(manifests, generator, folder, generatorOptions)
   for (const patch of patches) applyPatch(manifests, patch, folder)
   for (const { pairs } of labels) manifests.forEach((manifest) => { addLabels(manifest, pairs) })
+  if (namespace !== undefined) manifests.forEach((manifest) => { setNamespace(manifest, namespace) })
   return manifests as unknown as Manifest[]
 }
 
@@ -39,6 +40,7 @@ export function readManifests (file: string): Tree[] {
 interface Kustomization {
   readonly apiVersion: string
   readonly kind: string
+  readonly namespace?: string
   readonly resources?: readonly string[]
   readonly configMapGenerator?: readonly Generator[]
   readonly generatorOptions?: { readonly disableNameSuffixHash?: boolean }
@@ -121,6 +123,12 @@ function isTree (value: unknown): value is Tree {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+/** A Namespace is in none: it takes the name. */
+function setNamespace (manifest: Tree, namespace: string): void {
+  const metadata = manifest['metadata'] as Tree
+  metadata[manifest['kind'] === 'Namespace' ? 'name' : 'namespace'] = namespace
+}
+
 function addLabels (manifest: Tree, pairs: Tree): void {
   const add = (keys: readonly string[]) => {
     let place = manifest
@@ -139,5 +147,5 @@ export function at (value: unknown, keys: readonly (string | number)[]): unknown
 }
 
 function fail (what: string): never {
-  throw new Error(`not rendered here: ${what}; use kubectl kustomize ${dirname('k8s/overlays/.')}`)
+  throw new Error(`not rendered here: ${what}; teach test/deploy/kustomize.ts, or do without`)
 }

@@ -2,8 +2,10 @@
 import { resolve } from 'node:path'
 import ts from 'typescript'
 
-/** What may be deployed: newest stable versions only, as the types have old ones too. */
+/** What may be deployed: newest stable versions only, as the types have old ones too. No Secret: none belongs into this tree. */
 const types: Readonly<Record<string, { readonly module: string, readonly type: string }>> = {
+  'v1 Namespace': { module: 'v1/Namespace', type: 'INamespace' },
+  'v1 ServiceAccount': { module: 'v1/ServiceAccount', type: 'IServiceAccount' },
   'v1 ConfigMap': { module: 'v1/ConfigMap', type: 'IConfigMap' },
   'v1 PersistentVolumeClaim': { module: 'v1/PersistentVolumeClaim', type: 'IPersistentVolumeClaim' },
   'v1 Service': { module: 'v1/Service', type: 'IService' },

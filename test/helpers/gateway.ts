@@ -19,6 +19,8 @@ export interface TestGateway {
   /** Every log line so far, parsed. */
   readonly log: readonly Record<string, unknown>[]
   readonly users: UserStore
+  /** Looked for in the whole log at the end. Passwords and tokens of `login` are in it. */
+  readonly secrets: Set<string>
   /** Logs a user in who was added as `addUser` does. */
   login (name?: string): Promise<Tokens>
   /** An access token of `alice` (no role), or of whom is named. */
@@ -63,9 +65,13 @@ export async function startTestGateway (t: Test, config: Record<string, unknown>
 
   const { loggerOptions } = await import('../../src/ops/logger.ts')
   const gateway = await startGateway(loaded, { log: pino(loggerOptions({ level: 'debug' }), sink) })
+  const secrets = new Set<string>([password])
   t.teardown(async () => {
     await gateway.drain()
     await storage.close()
+    // Of every suite that uses this: whatever happened in it, no line tells a secret.
+    const text = JSON.stringify(log)
+    for (const secret of secrets) if (text.includes(secret)) throw new Error(`the log holds a secret: ${text.slice(text.indexOf(secret) - 200, text.indexOf(secret))}…`)
   })
 
   const url = gateway.publicAddress.url
@@ -76,7 +82,9 @@ export async function startTestGateway (t: Test, config: Record<string, unknown>
       body: JSON.stringify({ username: name, password }),
     })
     if (response.status !== 200) throw new Error(`login of ${name}: ${response.status} ${await response.text()}`)
-    return await response.json() as Tokens
+    const tokens = await response.json() as Tokens
+    secrets.add(tokens.access_token).add(tokens.refresh_token).add(tokens.access_token.split('.')[2] ?? tokens.access_token)
+    return tokens
   }
   return {
     gateway,
@@ -87,6 +95,7 @@ export async function startTestGateway (t: Test, config: Record<string, unknown>
     adminUrl: gateway.adminAddress.url,
     log,
     users,
+    secrets,
     login,
     token: async (name) => (await login(name)).access_token,
   }

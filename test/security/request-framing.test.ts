@@ -133,6 +133,8 @@ t.test('slow heads and slow bodies are told so, while others are served', async 
     rawRequest(gateway.port, 'GET / HTTP/1.1\r\nHost: a\r\nX-Slow', { timeout: 5_000 }),
     rawRequest(gateway.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf', { timeout: 5_000 }),
     rawRequest(gateway.port, 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha', { timeout: 5_000 }),
+    rawRequest(gateway.port, 'POST /auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{', { timeout: 5_000 }),
+    rawRequest(gateway.port, 'POST /oauth/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ngr', { timeout: 5_000 }),
   ]
   t.ok(await otherClientIsUnharmed())
   for (const response of await Promise.all(slow)) {

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'kysely'
@@ -54,11 +54,7 @@ t.test('several processes may open a new database at once', async (t) => {
   const folder = t.testdir({})
   const children = Array.from({ length: 4 }, () => anotherProcess('open', `sqlite:${join(folder, 'first.db')}`))
   t.strictSame(await Promise.all(children.map(async (child) => await child.exit)), [0, 0, 0, 0])
-  const storages = await Promise.all(Array.from({ length: 5 }, async () => await openStorage(`sqlite:${join(folder, 'second.db')}`)))
-  for (const storage of storages) {
-    t.strictSame(await meta(storage), [])
-    await storage.close()
-  }
+  t.strictSame(await meta(await start(t, join(folder, 'first.db'))), [])
 })
 
 t.test('a start that cannot be: one clear line', async (t) => {
@@ -112,6 +108,15 @@ t.test('a start that failed leaves no connection behind', { skip: !existsSync('/
     }
   })
   t.strictSame(open.filter((path) => path.startsWith(folder)), [])
+})
+
+t.test('after a clean stop everything is in the one file', async (t) => {
+  const folder = t.testdir({})
+  const storage = await openStorage(`sqlite:${folder}/gatewarden.db`)
+  await storage.db.insertInto('meta').values({ key: 'kept', value: '1' }).execute()
+  await storage.close()
+  copyFileSync(join(folder, 'gatewarden.db'), join(folder, 'copy.db'))
+  t.strictSame(await meta(await start(t, join(folder, 'copy.db'))), ['kept'])
 })
 
 t.test('what a process wrote is there for the next', async (t) => {

@@ -1,26 +1,16 @@
 /** `gatewarden check`: every fault of a configuration (exit 2), and all that is allowed but dangerous (exit 0). */
-import type { Command } from 'commander'
 import { faultText } from '../config/fault.ts'
 import { lintConfig } from '../config/lint.ts'
 import { loadConfig } from '../config/load.ts'
-import { configOption, example, type ConfigOption } from './config-option.ts'
+import type { ConfigOption } from './config-option.ts'
 import { UsageFault } from './failure.ts'
 import { print, printJson } from './print.ts'
 
-interface CheckOptions extends ConfigOption {
+export interface CheckOptions extends ConfigOption {
   readonly json?: true
 }
 
-export function addCheck (program: Command): void {
-  program.command('check')
-    .description('show every fault and every danger of a configuration, each with its place')
-    .addOption(configOption())
-    .option('--json', 'print JSON: {ok, faults, warnings}')
-    .addHelpText('after', example('gatewarden check --config config.yaml'))
-    .action(check)
-}
-
-function check ({ config: file, json }: CheckOptions): void {
+export function check ({ config: file, json }: CheckOptions): void {
   const loaded = loadConfig(file)
   const faults = 'faults' in loaded ? loaded.faults : []
   const warnings = 'faults' in loaded ? [] : lintConfig(loaded.config).map(({ path, message }) => loaded.faultAt(path, message))

@@ -1,5 +1,4 @@
 /** `--config FILE`, which every command has, and the reading of it: a configuration, or all its faults and exit 2. */
-import { Option } from 'commander'
 import { faultText } from '../config/fault.ts'
 import { loadConfig, type Loaded } from '../config/load.ts'
 import { UsageFault } from './failure.ts'
@@ -9,18 +8,9 @@ export interface ConfigOption {
   readonly config: string
 }
 
-export function configOption (): Option {
-  return new Option('-c, --config <file>', 'the configuration').default('./config.yaml')
-}
-
 /** Throws a UsageFault that holds every fault, a line each. */
 export function loadOrThrow (file: string): Extract<Loaded, { config: unknown }> {
   const loaded = loadConfig(file)
   if ('faults' in loaded) throw new UsageFault(...loaded.faults.map(faultText))
   return loaded
-}
-
-/** The last part of a command's help. */
-export function example (...lines: readonly string[]): string {
-  return `\nExample:\n${lines.map((line) => `  $ ${line}`).join('\n')}\n`
 }

@@ -1,5 +1,4 @@
 /** `gatewarden demo`: an API that knows nothing of login, a gateway before it, the story of both, and then time to try. */
-import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
@@ -7,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { Command } from 'commander'
+import { Worker } from 'node:worker_threads'
 import { pino } from 'pino'
 import { createPasswordHasher } from '../credentials/password-hash.ts'
 import { createUserStore } from '../credentials/user-store.ts'
@@ -15,31 +14,28 @@ import { StartupFault } from '../errors.ts'
 import { loggerOptions } from '../ops/logger.ts'
 import { startGateway, type Gateway } from '../server.ts'
 import { openStorage } from '../storage/open-storage.ts'
-import { example, loadOrThrow } from './config-option.ts'
+import { loadOrThrow } from './config-option.ts'
 import { tell, type Scene } from './demo-story.ts'
 import { createStage } from './demo-stage.ts'
 import { version } from './version.ts'
-
-export function addDemo (program: Command): void {
-  program.command('demo')
-    .description('show the whole story as real HTTP exchanges, then stay up for trying')
-    .option('--once', 'end after the story; exit 1 if it did not go as told')
-    .addHelpText('after', example('gatewarden demo --once'))
-    .action(demo)
-}
 
 const user = { name: 'alice', password: 'correct horse battery staple', roles: ['editor'], attributes: { email: 'alice@example.com' } }
 
 /** The same distance from src/cli/ and from dist/cli/. */
 const apiFile = fileURLToPath(new URL('../../examples/api/server.mjs', import.meta.url))
 
-async function demo (options: { readonly once?: true }): Promise<void> {
+export interface DemoOptions {
+  readonly once?: true
+}
+
+export async function demo (options: DemoOptions): Promise<void> {
   const stop = untilSignal()
   const folder = mkdtempSync(join(tmpdir(), 'gatewarden-demo-'))
-  let api: ChildProcess | null = null
+  let api: Worker | null = null
   let gateway: Gateway | null = null
   try {
-    api = spawn(process.execPath, [apiFile], { env: { ...process.env, HOST: '127.0.0.1', PORT: String(await freePort(3000)) }, stdio: ['ignore', 'pipe', 'inherit'] })
+    // A thread, not a process: however this one ends, it leaves nothing behind on a port.
+    api = new Worker(apiFile, { env: { HOST: '127.0.0.1', PORT: String(await freePort(3000)) }, stdout: true })
     const ports = { listen: await freePort(8080), admin: await freePort(9090) }
     const settings = { folder, ports, apiUrl: await addressOf(api) }
     // Short, so that nobody has to wait until a token expires.
@@ -68,7 +64,7 @@ async function demo (options: { readonly once?: true }): Promise<void> {
     await stop.signalled
   } finally {
     await gateway?.drain()
-    api?.kill()
+    await api?.terminate()
     rmSync(folder, { recursive: true, force: true })
     stop.forget()
   }
@@ -113,14 +109,12 @@ async function addUser (config: ReturnType<typeof write>): Promise<string> {
 }
 
 /** The first line of the API says where it listens. */
-async function addressOf (api: ChildProcess): Promise<string> {
-  if (api.stdout === null) throw new Error('the API has no output')
+async function addressOf (api: Worker): Promise<string> {
   const lines = createInterface({ input: api.stdout })
-  const line = await Promise.race([
-    once(lines, 'line').then(([text]) => String(text)),
-    once(api, 'exit').then(() => { throw new StartupFault('the example API did not start') }),
-  ])
-  return (JSON.parse(line) as { listening: string }).listening
+  const [line] = await Promise.race([once(lines, 'line'), once(api, 'exit').then(() => ['{}'])]).catch(() => ['{}']) as [string]
+  const { listening } = JSON.parse(line) as { listening?: string }
+  if (listening === undefined) throw new StartupFault(`the example API did not start: ${apiFile}`)
+  return listening
 }
 
 /** The preferred port if nobody has it, so that the lines look as in the README; else any. */

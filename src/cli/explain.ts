@@ -4,8 +4,6 @@
  */
 import { IncomingMessage, METHODS } from 'node:http'
 import { Socket } from 'node:net'
-import type { Command } from 'commander'
-import { InvalidArgumentError, Option } from 'commander'
 import { ownPaths } from '../config/cross-checks.ts'
 import type { Config } from '../config/schema.ts'
 import { catalogue, Refusal } from '../errors.ts'
@@ -21,14 +19,15 @@ import { openRevocations } from '../sessions/revocations.ts'
 import type { Identity } from '../tokens/identity.ts'
 import { openKeyRing } from '../tokens/key-ring.ts'
 import { createVerifier } from '../tokens/verifier.ts'
-import { configOption, example, loadOrThrow, type ConfigOption } from './config-option.ts'
+import type { Header } from './arguments.ts'
+import { loadOrThrow, type ConfigOption } from './config-option.ts'
 import { UsageFault } from './failure.ts'
 import { readStdin, withoutLineEnd } from './password.ts'
 import { print, printJson } from './print.ts'
 
-interface ExplainOptions extends ConfigOption {
+export interface ExplainOptions extends ConfigOption {
   readonly token?: string
-  readonly header: readonly (readonly [string, string])[]
+  readonly header: readonly Header[]
   readonly json?: true
 }
 
@@ -42,18 +41,7 @@ interface Explanation {
   upstream: { readonly origin: string, readonly request: readonly string[] } | null
 }
 
-export function addExplain (program: Command): void {
-  program.command('explain').argument('<method>', 'of the request, such as GET').argument('<path>', 'of the request, such as /admin/x')
-    .description('show what would become of a request: route, rule, decision, and what the upstream would get')
-    .addOption(configOption())
-    .option('-t, --token <token>', 'the access token that it would carry; - reads it from standard input')
-    .addOption(new Option('-H, --header <name: value>', 'a header that it would carry; may be repeated').argParser(collectHeader).default([], 'none'))
-    .option('--json', 'print JSON: {request, route, rule, caller, decision, upstream}')
-    .addHelpText('after', example('gatewarden explain GET /admin/x --token "$TOKEN"'))
-    .action(explain)
-}
-
-async function explain (written: string, target: string, options: ExplainOptions): Promise<void> {
+export async function explain (written: string, target: string, options: ExplainOptions): Promise<void> {
   const method = written.toUpperCase()
   if (!METHODS.includes(method)) throw new UsageFault(`error: there is no method ${JSON.stringify(written)}`)
   const { config, faultAt } = loadOrThrow(options.config)
@@ -133,7 +121,7 @@ interface UpstreamRequest {
   readonly identity: Identity | null
   readonly config: Config
   readonly table: RouteTable
-  readonly sent: ExplainOptions['header']
+  readonly sent: readonly Header[]
 }
 
 function upstreamRequest ({ method, target, route, identity, config, table, sent }: UpstreamRequest): NonNullable<Explanation['upstream']> {
@@ -161,7 +149,7 @@ function upstreamRequest ({ method, target, route, identity, config, table, sent
 }
 
 /** A request as Node would hand it over, from a client on this machine. */
-function requestOf (config: Config, sent: ExplainOptions['header']): IncomingMessage {
+function requestOf (config: Config, sent: readonly Header[]): IncomingMessage {
   const socket = new Socket()
   Object.defineProperty(socket, 'remoteAddress', { value: '127.0.0.1' })
   const request = new IncomingMessage(socket)
@@ -188,10 +176,4 @@ function printExplanation ({ request, route, rule, caller, decision, upstream }:
   if (upstream === null) return
   print(`upstream  ${upstream.origin}`)
   for (const line of upstream.request) print(`          ${line}`)
-}
-
-function collectHeader (line: string, before: ExplainOptions['header']): ExplainOptions['header'] {
-  const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)$/.exec(line) ?? []
-  if (name === undefined || value === undefined) throw new InvalidArgumentError('It is written "Name: value".')
-  return [...before, [name, value.trim()]]
 }

@@ -1,35 +1,18 @@
 /** `gatewarden keys`: which keys sign and verify, and the next one. A running gateway notices by itself. */
-import type { Command } from 'commander'
 import { openPersistentState } from '../persistent-state.ts'
 import { openKeyRing, type KeyRing, type KeyView } from '../tokens/key-ring.ts'
-import { configOption, example, loadOrThrow, type ConfigOption } from './config-option.ts'
+import { loadOrThrow, type ConfigOption } from './config-option.ts'
 import { print, printJson, printTable } from './print.ts'
 
-interface JsonOption extends ConfigOption {
+export interface JsonOption extends ConfigOption {
   readonly json?: true
 }
 
-export function addKeys (program: Command): void {
-  const keys = program.command('keys').description('the keys that sign access tokens')
-    .addHelpText('after', example('gatewarden keys list'))
-
-  keys.command('list')
-    .description('show the keys: the next one, the one that signs, those that still verify')
-    .addOption(configOption())
-    .option('--json', 'print JSON: a list of {kid, algorithm, state, createdAt, activatesAt, expiresAt}')
-    .addHelpText('after', example('gatewarden keys list --json'))
-    .action(list)
-
-  keys.command('rotate')
-    .description('make the next key; it signs once every verifier can have fetched it (keys.publishAhead)')
-    .addOption(configOption())
-    .option('--now', 'let it sign at once; verifiers with an old copy of the JWKS refuse its tokens until they fetch it anew')
-    .option('--json', 'print JSON: the key, as in list')
-    .addHelpText('after', example('gatewarden keys rotate'))
-    .action(rotate)
+export interface RotateOptions extends JsonOption {
+  readonly now?: true
 }
 
-async function list (options: JsonOption): Promise<void> {
+export async function listKeys (options: JsonOption): Promise<void> {
   await withKeys(options, async (ring) => {
     const keys = ring.list().map(inIsoTime)
     if (options.json === true) printJson(keys)
@@ -37,7 +20,7 @@ async function list (options: JsonOption): Promise<void> {
   })
 }
 
-async function rotate (options: JsonOption & { readonly now?: true }): Promise<void> {
+export async function rotateKeys (options: RotateOptions): Promise<void> {
   await withKeys(options, async (ring) => {
     const key = inIsoTime(await ring.rotate({ immediately: options.now === true }))
     if (options.json === true) printJson(key)

@@ -1,6 +1,5 @@
 /** `gatewarden start`: runs the gateway; which signal and which change of a file does what. */
 import closeWithGrace from 'close-with-grace'
-import type { Command } from 'commander'
 import { pino, type Logger } from 'pino'
 import { faultText } from '../config/fault.ts'
 import { lintConfig } from '../config/lint.ts'
@@ -9,7 +8,7 @@ import { watchFiles } from '../config/watch.ts'
 import { StartupFault } from '../errors.ts'
 import { loggerOptions } from '../ops/logger.ts'
 import { startGateway, type Gateway } from '../server.ts'
-import { configOption, example, loadOrThrow, type ConfigOption } from './config-option.ts'
+import { loadOrThrow, type ConfigOption } from './config-option.ts'
 import { version } from './version.ts'
 
 type LoadedConfig = Extract<Loaded, { config: unknown }>
@@ -17,16 +16,8 @@ type LoadedConfig = Extract<Loaded, { config: unknown }>
 /** Milliseconds after `timeouts.drain` at which a shutdown that hangs is cut off. */
 const closing = 5_000
 
-export function addStart (program: Command): void {
-  program.command('start')
-    .description('run the gateway; SIGHUP or a changed file reloads it, SIGTERM drains it')
-    .addOption(configOption())
-    .addHelpText('after', example('gatewarden start --config /etc/gatewarden/config.yaml'))
-    .action(async ({ config }: ConfigOption) => { await start(config) })
-}
-
 /** Resolves when the gateway is ready; from then on signals decide. */
-async function start (file: string): Promise<void> {
+export async function start ({ config: file }: ConfigOption): Promise<void> {
   const loaded = loadOrThrow(file)
   const log = pino(loggerOptions(loaded.config.log))
   warnOf(loaded, log)

@@ -31,7 +31,7 @@ export async function openCredentialChain ({ config, db, hasher, now, warn = () 
   return createCredentialChain(config.credentials.map((source) => {
     switch (source.type) {
       case 'store': return createUserStore({ db, hasher, minimumLength: config.passwords.minimumLength, now })
-      case 'htpasswd': return openHtpasswd({ file: source.file, roles: source.roles ?? [], hasher, warn })
+      case 'htpasswd': return openHtpasswd({ file: source.file, roles: source.roles ?? [], hasher, warn, now })
     }
   }))
 }

@@ -9,6 +9,8 @@ export interface Subject {
   readonly attributes: Readonly<Record<string, unknown>>
   /** Another one after the password was changed, or the user disabled: a login that was checked before is then void. */
   readonly revision?: number
+  /** Of a source that cannot end sessions itself: another one once the password was changed, and then they end at their next refresh. */
+  readonly credentialTag?: string
 }
 
 export interface Credentials {

@@ -1,4 +1,5 @@
 /** An Apache htpasswd file as a credential source: reread when it changes, and kept as it was when that fails. */
+import { createHash } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { StartupFault } from '../errors.ts'
 import type { CredentialSource, Subject } from './credential-source.ts'
@@ -11,7 +12,11 @@ export interface HtpasswdOptions {
   readonly roles: readonly string[]
   readonly hasher: PasswordHasher
   readonly warn: (message: string) => void
+  readonly now: () => number
 }
+
+/** Milliseconds that whoever writes into the file itself may take for it. */
+const SETTLING = 500
 
 interface Entry { readonly name: string, readonly hash: string }
 
@@ -19,55 +24,85 @@ interface Content {
   readonly entries: ReadonlyMap<string, Entry>
   /** The hash that takes longest: what a decoy is like. */
   readonly slowest: string | undefined
-  /** Lines that were passed over. */
-  readonly faults: number
+  /** The lines that were passed over, and why. */
+  readonly faults: readonly string[]
+  readonly version: Version
+}
+
+interface Version {
   /** What tells one state of the file from another. */
-  readonly version: string
+  readonly text: string
+  readonly inode: bigint
+  /** Milliseconds. */
+  readonly modifiedAt: number
 }
 
 /** Throws a StartupFault when the file cannot be read at the start. */
-export function openHtpasswd ({ file, roles, hasher, warn }: HtpasswdOptions): CredentialSource {
+export function openHtpasswd ({ file, roles, hasher, warn, now }: HtpasswdOptions): CredentialSource {
   let content = first()
-  /** The version that could not be taken: said once, and not at each login. */
+  /** The state that could not be taken: said once, and not at each login. */
   let broken: string | null = null
 
   function first (): Content {
     try {
-      return read(versionOf(file))
+      return taken(read(versionOf(file)))
     } catch (error) {
       throw new StartupFault(`the htpasswd file cannot be read: ${file}; it must be there, and readable for this user`, { cause: error })
     }
   }
 
   /** `version` is older than what is read, if anything: then the next look reads again. */
-  function read (version: string): Content {
-    return { ...parse(readFileSync(file, 'utf8'), (fault) => { warn(`${file}: ${fault}`) }), version }
+  function read (version: Version): Content {
+    return { ...parse(readFileSync(file, 'utf8')), version }
   }
 
-  function keep (version: string, why: string): void {
-    if (broken !== version) warn(`${file} ${why}; the users before stay as they were`)
-    broken = version
+  function taken (next: Content): Content {
+    for (const fault of next.faults) warn(`${file}: ${fault}`)
+    return next
+  }
+
+  /**
+   * Tools that write into the file itself, and not beside it, empty it first: whoever refreshed just then would be taken for
+   * removed, and their session ended for good. What was put in its place as a whole is taken at once.
+   */
+  function mayBeHalfWritten ({ version: { inode, modifiedAt }, entries }: Content): boolean {
+    const age = now() - modifiedAt
+    return inode === content.version.inode && age >= 0 && age < SETTLING && [...content.entries.keys()].some((key) => !entries.has(key))
+  }
+
+  function keep (state: string, why: string): void {
+    if (broken !== state) warn(`${file} ${why}; the users before stay as they were`)
+    broken = state
   }
 
   function current (): Content {
-    let version = 'missing'
+    let state = 'missing'
     try {
-      version = versionOf(file)
-      if (version === content.version || version === broken) return content
+      const version = versionOf(file)
+      state = version.text
+      if (state === content.version.text || state === broken) return content
       const next = read(version)
+      if (mayBeHalfWritten(next)) return content
       // An empty file has no users; one with lines, but none that is a user, is no htpasswd file.
-      if (next.entries.size === 0 && next.faults > 0) keep(version, 'has no line that is a user')
+      if (next.entries.size === 0 && next.faults.length > 0) keep(state, 'has no line that is a user')
       else {
-        content = next
+        content = taken(next)
         broken = null
       }
     } catch {
-      keep(version, 'cannot be read')
+      keep(state, 'cannot be read')
     }
     return content
   }
 
-  const subjectOf = (key: string, { name }: Entry): Subject => ({ id: `htpasswd:${key}`, name, roles, scopes: [], attributes: {} })
+  const subjectOf = (key: string, { name, hash }: Entry): Subject => ({
+    id: `htpasswd:${key}`,
+    name,
+    roles,
+    scopes: [],
+    attributes: {},
+    credentialTag: createHash('sha256').update(hash).digest('base64url'),
+  })
 
   return {
     name: `htpasswd:${file}`,
@@ -98,24 +133,23 @@ export function openHtpasswd ({ file, roles, hasher, warn }: HtpasswdOptions): C
   }
 }
 
-function versionOf (file: string): string {
-  const { mtimeNs, ctimeNs, size, ino } = statSync(file, { bigint: true })
-  return `${mtimeNs} ${ctimeNs} ${size} ${ino}`
+function versionOf (file: string): Version {
+  const { mtimeNs, mtimeMs, ctimeNs, size, ino } = statSync(file, { bigint: true })
+  return { text: `${mtimeNs} ${ctimeNs} ${size} ${ino}`, inode: ino, modifiedAt: Number(mtimeMs) }
 }
 
-function parse (text: string, warn: (fault: string) => void): Omit<Content, 'version'> {
+function parse (text: string): Omit<Content, 'version'> {
   const entries = new Map<string, Entry>()
-  let faults = 0
+  const faults: string[] = []
   text.split(/\r?\n/).forEach((line, index) => {
     if (line.trim() === '' || line.startsWith('#')) return
     const colon = line.indexOf(':')
     const [name, hash] = [line.slice(0, colon), line.slice(colon + 1).trim()]
     if (colon < 1 || kindOf(hash) === null) {
-      faults++
-      warn(`line ${index + 1} is passed over: it needs a name, a colon, and a hash of bcrypt, apr1, {SHA} or argon2 (crypt and plain text are not taken)`)
+      faults.push(`line ${index + 1} is passed over: it needs a name, a colon, and a hash of bcrypt, apr1, {SHA} or argon2 (crypt and plain text are not taken)`)
       return
     }
-    if (entries.has(nameKey(name))) warn(`line ${index + 1} is passed over: the name stands above already`)
+    if (entries.has(nameKey(name))) faults.push(`line ${index + 1} is passed over: the name stands above already`)
     else entries.set(nameKey(name), { name, hash })
   })
   return { entries, faults, slowest: [...entries.values()].map(({ hash }) => hash).sort((one, other) => cost(other) - cost(one))[0] }

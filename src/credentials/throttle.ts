@@ -42,6 +42,8 @@ interface Counter { readonly key: string, readonly free: number }
 
 export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle {
   const undecided = createUndecided()
+  // One after the other from the look at the count to the entry: of two at once, the one that is too many knows of the other.
+  const inTurn = createTurns()
 
   async function countersOf (account: string, address: string, origin: string): Promise<Counter[]> {
     const known = await db.selectFrom('known_origins').select('key')
@@ -52,14 +54,15 @@ export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle 
       : [{ key: `origin:${origin}`, free: config.attempts }]
   }
 
-  async function count (counters: readonly Counter[]): Promise<void> {
+  /** 0 if the attempt is counted; else it is not, and this is how many milliseconds there are to wait. */
+  async function count (counters: readonly Counter[]): Promise<number> {
     const time = now()
-    const blockedUntil = await db.transaction().execute(async (transaction) => {
+    return await db.transaction().execute(async (transaction) => {
       const rows = await transaction.selectFrom('login_attempts').selectAll().where('key', 'in', counters.map(({ key }) => key)).execute()
       // A clock that was set back must not make a delay longer than the longest.
       const blocked = Math.max(0, ...rows.map((row) => Math.min(row.blocked_until, time + config.maximumDelay)))
       // Not counted: waiting would else never end for somebody whose client tries again too early.
-      if (blocked > time) return blocked
+      if (blocked > time) return blocked - time
       for (const { key, free } of counters) {
         const row = rows.find((one) => one.key === key)
         const failures = row === undefined || time - row.last_failure_at > config.window ? 1 : row.failures + 1
@@ -69,8 +72,20 @@ export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle 
       }
       return 0
     })
-    if (blockedUntil > 0) {
-      throw new Refusal('GW_TOO_MANY_ATTEMPTS', { retryAfterSeconds: Math.max(1, Math.ceil((blockedUntil - time) / 1000)) })
+  }
+
+  /** Counts the attempt and enters it among those under way, or throws GW_TOO_MANY_ATTEMPTS. What it returns is called when it is decided. */
+  async function admit (counters: readonly Counter[]): Promise<() => void> {
+    for (;;) {
+      const { leave, wait, decision } = await inTurn(async () => {
+        const decision = undecided.nextDecision(counters)
+        const wait = await count(counters)
+        return { wait, decision, leave: wait === 0 ? undecided.enter(counters) : null }
+      })
+      if (leave !== null) return leave
+      // Perhaps it is only those under way that fill the count, and they are right: then there is room again.
+      if (decision === null) throw new Refusal('GW_TOO_MANY_ATTEMPTS', { retryAfterSeconds: Math.max(1, Math.ceil(wait / 1000)) })
+      await decision
     }
   }
 
@@ -99,32 +114,22 @@ export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle 
       const address = addressGroup(attempt.address)
       const origin = hashed(account, address)
       const counters = await available(() => countersOf(account, address, origin))
-      for (;;) {
-        const decision = undecided.nextDecision(counters)
-        try {
-          await available(() => count(counters))
-          break
-        } catch (refusal) {
-          // Perhaps it is only those under way that fill the count, and they are right: then there is room again.
-          if (decision === null) throw refusal
-          await decision
-        }
+      const leave = await available(() => admit(counters))
+      let right = false
+      try {
+        const result = await check()
+        right = isRight(result)
+        if (!right) return result
+        await available(() => takeBack(counters))
+        await available(() => remember(origin))
+        return result
+      } catch (error) {
+        // Nobody could tell: the hashing was busy, or a source down. What cannot be taken back stays counted.
+        if (!right) await takeBack(counters).catch(() => {})
+        throw error
+      } finally {
+        leave()
       }
-      return await undecided.run(counters, async () => {
-        let right = false
-        try {
-          const result = await check()
-          right = isRight(result)
-          if (!right) return result
-          await available(() => takeBack(counters))
-          await available(() => remember(origin))
-          return result
-        } catch (error) {
-          // Nobody could tell: the hashing was busy, or a source down. What cannot be taken back stays counted.
-          if (!right) await takeBack(counters).catch(() => {})
-          throw error
-        }
-      })
     },
     async clean () {
       await db.deleteFrom('login_attempts').where('last_failure_at', '<', now() - config.window - config.maximumDelay).execute()
@@ -162,14 +167,22 @@ function createUndecided () {
       const decisions = counters.flatMap(({ key }) => byKey.get(key)?.decision ?? [])
       return decisions.length === 0 ? null : Promise.race(decisions)
     },
-    async run<Result> (counters: readonly Counter[], work: () => Promise<Result>): Promise<Result> {
+    /** To be called once, when it is decided. */
+    enter (counters: readonly Counter[]): () => void {
       const entered = counters.map(({ key }) => ({ key, entry: enter(key) }))
-      try {
-        return await work()
-      } finally {
+      return () => {
         for (const { key, entry } of entered) leave(key, entry)
       }
     },
+  }
+}
+
+function createTurns (): <Result>(work: () => Promise<Result>) => Promise<Result> {
+  let last: Promise<unknown> = Promise.resolve()
+  return async (work) => {
+    const mine = last.then(work)
+    last = mine.catch(() => {})
+    return await mine
   }
 }
 

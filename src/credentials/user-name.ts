@@ -9,7 +9,7 @@ export function nameKey (name: string): string {
 export function nameFault (name: string): string | null {
   if (name === '' || Buffer.byteLength(name) > 256) return 'a name has 1 to 256 bytes'
   if (name !== name.trim()) return 'a name does not begin or end with white space'
-  // Control and format characters look like nothing, and let two names look like one.
-  if (/[\p{Cc}\p{Cf}\p{Cs}\p{Co}]/u.test(name)) return 'a name has no control or invisible characters'
+  // Control, format and filler characters look like nothing, and let two names look like one.
+  if (/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Default_Ignorable_Code_Point}]/u.test(name)) return 'a name has no control or invisible characters'
   return null
 }

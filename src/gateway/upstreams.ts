@@ -31,4 +31,3 @@ export function inTurn (upstreams: readonly URL[]): () => URL {
     return upstreams[turn] ?? first
   }
 }
-

@@ -52,7 +52,8 @@ export const loginApi: FastifyPluginAsync<LoginApiOptions> = async (app, options
     if (request.headers.expect !== undefined) reply.raw.writeContinue()
     const late = setTimeout(() => { reply.header('connection', 'close').send(new Refusal('GW_REQUEST_TIMEOUT', { reason: 'the body did not arrive' })) }, bodyTimeout)
     payload.once('end', () => { clearTimeout(late) })
-    payload.once('close', () => { clearTimeout(late) })
+    // However it ends: a body that nobody reads, as that of a GET, never does.
+    reply.raw.once('close', () => { clearTimeout(late) })
     next(null, payload)
   })
 

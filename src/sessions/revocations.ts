@@ -3,8 +3,11 @@ import type { Storage } from '../storage/database.ts'
 
 export interface Revocations {
   isEnded (sessionId: string): boolean
-  /** At once in this process; to be called after the end has been committed. */
-  end (sessionId: string): void
+  /**
+   * At once in this process; to be called after the end has been committed. `accessUntil`: milliseconds since the epoch, where it
+   * is known that an access token of the session may live so long.
+   */
+  end (sessionId: string, accessUntil?: number): void
   /** Told of each ended session once, whoever ended it. */
   onEnd (listener: (sessionIds: readonly string[]) => void): void
   /** Reads what has ended since the last look. */
@@ -32,16 +35,17 @@ export async function openRevocations ({ storage, rememberFor, now }: Revocation
   const listeners: ((sessionIds: readonly string[]) => void)[] = []
   // Longer than a look goes back: what was forgotten would else be found anew.
   const keep = Math.max(rememberFor, 2 * OVERLAP)
-  let lookedAt = now() - rememberFor
+  let lookedAt: number | null = null
   let catchingUp: Promise<void> | null = null
   let again = false
   let closed = false
   let retry: NodeJS.Timeout | undefined
 
-  function remember (sessionIds: readonly string[]): void {
-    const fresh = sessionIds.filter((id) => !ended.has(id))
-    const until = now() + keep
-    for (const id of fresh) ended.set(id, until)
+  function remember (sessions: readonly { readonly id: string, readonly access_until: number }[]): void {
+    const fresh = sessions.flatMap(({ id }) => ended.has(id) ? [] : [id])
+    const atLeast = now() + keep
+    // Longer than the configuration of now asks for, where an earlier one made tokens that live longer.
+    for (const { id, access_until: until } of sessions) ended.set(id, Math.max(ended.get(id) ?? atLeast, until + OVERLAP))
     forget()
     if (fresh.length > 0) for (const listener of listeners) listener(fresh)
   }
@@ -56,12 +60,16 @@ export async function openRevocations ({ storage, rememberFor, now }: Revocation
 
   async function read (): Promise<void> {
     const time = now()
+    const first = lookedAt === null
     // After a clock was set back, what ends now carries a time before the last look's.
-    const since = Math.min(lookedAt, time) - OVERLAP
-    const rows = await storage.db.selectFrom('sessions').select('id').where('ended_at', '>=', since).execute()
+    const since = Math.min(lookedAt ?? time - rememberFor, time) - OVERLAP
+    const rows = await storage.db.selectFrom('sessions').select(['id', 'access_until'])
+      .where('ended_at', 'is not', null)
+      .where((or) => or.or([or('ended_at', '>=', since), ...(first ? [or('access_until', '>', time - OVERLAP)] : [])]))
+      .execute()
     // Only once it has worked: after a failure the next look goes as far back as this one would have.
     lookedAt = time
-    if (!closed) remember(rows.map(({ id }) => id))
+    if (!closed) remember(rows)
   }
 
   /** One look at a time, and one more if something came meanwhile. */
@@ -89,16 +97,17 @@ export async function openRevocations ({ storage, rememberFor, now }: Revocation
   }
 
   await catchUp()
-  storage.onChange(follow)
+  const unfollow = storage.onChange(follow)
 
   return {
     isEnded: (sessionId) => ended.has(sessionId),
-    end (sessionId) { remember([sessionId]) },
+    end (sessionId, accessUntil = 0) { remember([{ id: sessionId, access_until: accessUntil }]) },
     onEnd (listener) { listeners.push(listener) },
     catchUp,
     size: () => ended.size,
     close () {
       closed = true
+      unfollow()
       clearTimeout(retry)
     },
   }

@@ -1,4 +1,6 @@
 /** Begins, refreshes and ends logins. Who somebody is, was decided before; what a row promises is session-store.ts's. */
+import { createHmac } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Refusal } from '../errors.ts'
 import type { Subject } from '../credentials/credential-source.ts'
 import type { Database } from '../storage/database.ts'
@@ -92,6 +94,15 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
   const { mint, attributeClaims, graceWindow, lifetime, accessTokenLifetime, now, revocations, audit } = options
   const store = createSessionStore(options.db)
   const tokens = createRefreshTokens(options.refreshTokenKey)
+  const credentialKey = createHmac('sha256', options.refreshTokenKey).update('credential').digest()
+
+  /** Keyed, and of this session: who reads the storage can neither guess at a password by it nor tell that two users have the same. */
+  function credentialTagOf (sessionId: string, { credentialTag }: Subject): string | null {
+    return credentialTag === undefined ? null : createHmac('sha256', credentialKey).update(`${sessionId} ${credentialTag}`).digest('base64url')
+  }
+
+  /** A repeated answer, with an access token of its own, may come a whole window after the rotation. */
+  const accessUntil = (time: number): number => time + graceWindow + accessTokenLifetime
 
   function respond (session: Pick<Session, 'id' | 'client_id'>, subject: Subject, refreshToken: RefreshToken): TokenResponse {
     const { token, expiresInSeconds } = mint({
@@ -108,7 +119,7 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
   async function end (id: string, reason: EndReason, subject?: string): Promise<Session | null> {
     const session = await store.end(id, reason, now(), subject)
     if (session !== null) {
-      revocations.end(id)
+      revocations.end(id, session.access_until)
       audit({ event: 'session_ended', session_id: id, subject: session.subject, reason })
     }
     return session
@@ -152,6 +163,7 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
       tokenHash,
       successorHash: hashOf(successor),
       recentRotations: withRotation(recentRotations(session), shown.generation, time, graceWindow),
+      accessUntil: accessUntil(time),
       time,
     })
     // Somebody was faster, with the same token or with a logout: what the row says now decides.
@@ -162,7 +174,7 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
   async function caught (session: Session): Promise<never> {
     const ended = await store.end(session.id, 'reuse', now())
     if (ended !== null) {
-      revocations.end(session.id)
+      revocations.end(session.id, ended.access_until)
       audit({ event: 'reuse', session_id: session.id, subject: session.subject, reason: 'a used refresh token was shown after its grace window' })
     }
     throw invalid('reuse: the session was ended')
@@ -170,9 +182,15 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
 
   async function stillThere (session: Session): Promise<Subject> {
     const subject = await options.findSubject(session.source, session.subject)
-    if (subject !== null) return subject
-    await end(session.id, 'user_disabled')
-    throw invalid('the user is gone or disabled')
+    if (subject === null) {
+      await end(session.id, 'user_disabled')
+      throw invalid('the user is gone or disabled')
+    }
+    if (session.credential_tag !== null && session.credential_tag !== credentialTagOf(session.id, subject)) {
+      await end(session.id, 'password_changed')
+      throw invalid('the password was changed')
+    }
+    return subject
   }
 
   return {
@@ -194,11 +212,13 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
         recent_rotations: '[]',
         ended_at: null,
         end_reason: null,
+        access_until: accessUntil(time),
+        credential_tag: credentialTagOf(token.sessionId, login.subject),
       }
       await store.insert(session)
       // Disabled, or given another password, between the check of the old one and this row: who did it found no session to end.
       const found = await options.findSubject(login.source, login.subject.id)
-      if (found === null || found.revision !== login.subject.revision) {
+      if (found === null || found.revision !== login.subject.revision || found.credentialTag !== login.subject.credentialTag) {
         await end(session.id, found === null ? 'user_disabled' : 'password_changed')
         throw new Refusal('GW_CREDENTIALS_INVALID', { reason: 'disabled or changed during the login' })
       }
@@ -235,6 +255,8 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
         const deleted = await store.deleteDead(now(), now() - accessTokenLifetime - graceWindow, BATCH)
         all += deleted
         if (deleted < BATCH) return all
+        // SQLite answers at once: without a break, requests would wait for all batches.
+        await nextTurn()
       }
     },
   }

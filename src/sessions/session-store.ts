@@ -1,5 +1,5 @@
 /** The sessions' rows, and what each verb promises under concurrency. Times are milliseconds since the epoch. */
-import type { Selectable, Transaction } from 'kysely'
+import { sql, type Selectable, type Transaction } from 'kysely'
 import type { Database, SessionsTable, Tables } from '../storage/database.ts'
 
 export type Session = Selectable<SessionsTable>
@@ -11,6 +11,8 @@ export interface Rotation {
   readonly tokenHash: string
   readonly successorHash: string
   readonly recentRotations: string
+  /** Until when the access token that goes with the successor may live. */
+  readonly accessUntil: number
   readonly time: number
 }
 
@@ -36,9 +38,16 @@ export function createSessionStore (db: Database): SessionStore {
       return await db.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst() ?? null
     },
 
-    async rotate ({ id, generation, tokenHash, successorHash, recentRotations, time }) {
+    async rotate ({ id, generation, tokenHash, successorHash, recentRotations, accessUntil, time }) {
       const { numUpdatedRows } = await db.updateTable('sessions')
-        .set({ generation: generation + 1, token_hash: successorHash, recent_rotations: recentRotations, last_used_at: time })
+        .set({
+          generation: generation + 1,
+          token_hash: successorHash,
+          recent_rotations: recentRotations,
+          last_used_at: time,
+          // Never less than before: an older access token may live longer than this one.
+          access_until: sql<number>`case when access_until < ${accessUntil} then ${accessUntil} else access_until end`,
+        })
         .where('id', '=', id)
         .where('generation', '=', generation)
         .where('token_hash', '=', tokenHash)
@@ -65,6 +74,7 @@ export function createSessionStore (db: Database): SessionStore {
 
     async deleteDead (time, endedBefore, limit) {
       const dead = db.selectFrom('sessions').select('id')
+        .where('access_until', '<', time)
         .where((or) => or.or([or('expires_at', '<', Math.min(time, endedBefore)), or('ended_at', '<', endedBefore)]))
         .limit(limit)
       const { numDeletedRows } = await db.deleteFrom('sessions').where('id', 'in', dead).executeTakeFirst()

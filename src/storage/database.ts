@@ -41,6 +41,10 @@ export interface SessionsTable {
   recent_rotations: string
   ended_at: number | null
   end_reason: string | null
+  /** Until when some access token of this session may live, whatever the configuration says since. */
+  access_until: number
+  /** HMAC of what the source knows the password by; null where the source ends sessions itself. */
+  credential_tag: string | null
 }
 
 export interface KeysTable {
@@ -90,8 +94,11 @@ export type Database = Kysely<Tables>
 export interface Storage {
   readonly db: Database
   readonly engine: 'sqlite' | 'postgres'
-  /** Calls back soon (well under a second) after anybody, this process or another, has committed a change. */
-  onChange (listener: () => void): void
+  /**
+   * Calls back soon (well under a second) after anybody, this process or another, has committed a change; returns what ends that.
+   * A listener does not throw.
+   */
+  onChange (listener: () => void): () => void
   /** Rejects when the storage cannot be reached or written to. */
   ping (): Promise<void>
   close (): Promise<void>

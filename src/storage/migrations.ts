@@ -11,6 +11,9 @@ export async function migrate<Tables> (db: Kysely<Tables>): Promise<void> {
   if (message.includes('corrupted migrations')) {
     throw new StartupFault('the storage was written by a newer version of Gatewarden; use that version, or a backup from before it', { cause: error })
   }
+  if (message.includes('database is locked')) {
+    throw new StartupFault('the storage is locked by another process; wait until that is done, or end it', { cause: error })
+  }
   throw new StartupFault('the storage cannot be brought up to date; it must be writable, and not damaged', { cause: error })
 }
 
@@ -74,6 +77,15 @@ const migrations: Record<string, Migration> = {
         .addColumn('key', 'text', (column) => column.primaryKey())
         .addColumn('value', 'text', (column) => column.notNull())
         .execute()
+    },
+  },
+
+  '0002-what-a-session-outlives': {
+    async up (db: Kysely<unknown>) {
+      await db.schema.alterTable('sessions').addColumn('access_until', 'bigint', (column) => column.notNull().defaultTo(0)).execute()
+      await db.schema.alterTable('sessions').addColumn('credential_tag', 'text').execute()
+      // How long these have access tokens, nobody has noted: no longer than they live.
+      await sql`update sessions set access_until = expires_at`.execute(db)
     },
   },
 }

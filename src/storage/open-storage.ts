@@ -8,10 +8,20 @@ import { openSqliteDatabase } from './sqlite.ts'
 /** Milliseconds between two looks for what other processes have written. */
 const POLL = 200
 
+export interface StorageOptions {
+  /** Milliseconds that a query waits for a lock of another process. */
+  readonly patience?: number
+}
+
 /** `url`: `sqlite:PATH`. Throws a StartupFault: one line, and what to do. */
-export async function openStorage (url: string): Promise<Storage> {
+export async function openStorage (url: string, { patience = 5_000 }: StorageOptions = {}): Promise<Storage> {
   if (!url.startsWith('sqlite:')) throw new StartupFault('`storage` must begin with sqlite:')
-  const { dialect, dataVersion } = openSqliteDatabase(url.slice('sqlite:'.length))
+  const path = url.slice('sqlite:'.length)
+  // To SQLite these are no files, or not the one that is named: sessions and keys would be gone with the process.
+  if (path === '' || path.startsWith(':memory:') || path.startsWith('file:')) {
+    throw new StartupFault('`storage` must name a file, as in sqlite:./data/gatewarden.db')
+  }
+  const { dialect, dataVersion } = openSqliteDatabase(path, { patience })
   const db = new Kysely<Tables>({ dialect })
   try {
     await migrate(db)
@@ -40,6 +50,7 @@ export async function openStorage (url: string): Promise<Storage> {
     engine: 'sqlite',
     onChange (listener) {
       listeners.add(listener)
+      return () => { listeners.delete(listener) }
     },
     async ping () {
       // A write that changes nothing: a full disk or a read-only file system is noticed too.

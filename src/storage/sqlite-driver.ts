@@ -28,13 +28,14 @@ export function openSqlite (path: string): SqliteConnection {
 
 function loadDriver (): SqliteModule {
   const load = createRequire(import.meta.url)
-  // Asked for by number: on Node 22 before 22.13 the module is there, but behind a flag.
+  // Asked for by number: on early Node 22 the module is there, but behind a flag, and before 22.16 and 23.11 it cannot tell a
+  // statement that gives rows from one that gives none.
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  const builtIn = major > 22 || (major === 22 && minor >= 13)
+  const builtIn = major > 23 || (major === 23 && minor >= 11) || (major === 22 && minor >= 16)
   const name = builtIn ? 'node:sqlite' : '@photostructure/sqlite'
   try {
     return load(name) as SqliteModule
   } catch (error) {
-    throw new StartupFault(`there is no SQLite here: ${name} does not load on Node ${process.versions.node}; use Node 22.13 or newer, or install with the optional dependencies`, { cause: error })
+    throw new StartupFault(`there is no SQLite here: ${name} does not load on Node ${process.versions.node}; use Node 22.16 or newer, or install with the optional dependencies`, { cause: error })
   }
 }

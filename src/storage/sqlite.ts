@@ -1,6 +1,7 @@
 /** SQLite as a Kysely dialect: one connection, one query or transaction at a time, every commit on the disk. */
 import { chmodSync, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import {
   CompiledQuery, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler,
   type DatabaseConnection, type Dialect, type Driver, type QueryResult,
@@ -14,15 +15,18 @@ export interface SqliteDatabase {
   dataVersion (): string
 }
 
-/** Makes the folder (0700) and the file (0600) where they are missing. Throws a StartupFault. */
-export function openSqliteDatabase (path: string): SqliteDatabase {
+/**
+ * Makes the folder (0700) and the file (0600) where they are missing. Throws a StartupFault.
+ * `patience`: milliseconds that a query waits for another process to let go of the file.
+ */
+export function openSqliteDatabase (path: string, { patience }: { readonly patience: number }): SqliteDatabase {
   const connection = connect(path)
   const ofOthers = connection.prepare('PRAGMA data_version')
   const own = connection.prepare('SELECT total_changes() AS changes')
   return {
     dialect: {
       createAdapter: () => new TransactionalSqliteAdapter(),
-      createDriver: () => createDriver(connection),
+      createDriver: () => createDriver(connection, patience),
       createIntrospector: (db) => new SqliteIntrospector(db),
       createQueryCompiler: () => new SqliteQueryCompiler(),
     },
@@ -53,6 +57,8 @@ function connect (path: string): SqliteConnection {
     // In WAL mode NORMAL would lose the last commits in a power failure, and with them refresh tokens already given out.
     connection.exec('PRAGMA synchronous = FULL')
     connection.exec('PRAGMA foreign_keys = ON')
+    // From here on the driver waits: SQLite's own waiting stops the whole process, and with it requests that need no storage.
+    connection.exec('PRAGMA busy_timeout = 5')
     for (const file of [path, `${path}-wal`, `${path}-shm`]) {
       if (statSync(file, { throwIfNoEntry: false }) !== undefined) chmodSync(file, 0o600)
     }
@@ -70,14 +76,19 @@ const SQLITE_CORRUPT = 11
 const SQLITE_NOTADB = 26
 
 function openFault (path: string, error: unknown): StartupFault {
-  const number = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0
+  const number = numberOf(error)
   if (number === SQLITE_CORRUPT || number === SQLITE_NOTADB) {
     return new StartupFault(`the storage is damaged, or not a SQLite database: ${path}; restore it from a backup, or move it away to begin anew`, { cause: error })
   }
   if (number === SQLITE_BUSY) {
-    return new StartupFault(`the storage is locked by another process: ${path}`, { cause: error })
+    return new StartupFault(`the storage is locked by another process: ${path}; wait until that is done, or end it`, { cause: error })
   }
   return new StartupFault(`the storage cannot be opened: ${path}; it and its folder must be writable for this user`, { cause: error })
+}
+
+/** SQLite's number for what went wrong, without the details in its upper bits; 0 for what is not SQLite's. */
+function numberOf (error: unknown): number {
+  return error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0
 }
 
 function codeOf (error: unknown): string {
@@ -85,22 +96,35 @@ function codeOf (error: unknown): string {
 }
 
 /** One connection, so that what a transaction has begun no other query gets in between of. */
-function createDriver (sqlite: SqliteConnection): Driver {
+function createDriver (sqlite: SqliteConnection, patience: number): Driver {
   const statements = new Map<string, SqliteStatement>()
+  function execute<Row> ({ sql, parameters }: CompiledQuery): QueryResult<Row> {
+    let statement = statements.get(sql)
+    if (statement === undefined) {
+      statement = sqlite.prepare(sql)
+      if (statements.size < 256) statements.set(sql, statement)
+    }
+    const values = parameters as readonly SqliteValue[]
+    if (statement.columns().length > 0) {
+      // Rows have no prototype; a copy makes them plain objects.
+      return { rows: statement.all(...values).map((row) => ({ ...row })) as Row[] }
+    }
+    const { changes, lastInsertRowid } = statement.run(...values)
+    return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) }
+  }
+
   const connection: DatabaseConnection = {
-    async executeQuery<Row> ({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
-      let statement = statements.get(sql)
-      if (statement === undefined) {
-        statement = sqlite.prepare(sql)
-        if (statements.size < 256) statements.set(sql, statement)
+    async executeQuery<Row> (query: CompiledQuery): Promise<QueryResult<Row>> {
+      const until = performance.now() + patience
+      for (;;) {
+        try {
+          return execute<Row>(query)
+        } catch (error) {
+          // Nothing has been done then, and can be tried again.
+          if (numberOf(error) !== SQLITE_BUSY || performance.now() >= until) throw error
+        }
+        await pause(10)
       }
-      const values = parameters as readonly SqliteValue[]
-      if (statement.columns().length > 0) {
-        // Rows have no prototype; a copy makes them plain objects.
-        return { rows: statement.all(...values).map((row) => ({ ...row })) as Row[] }
-      }
-      const { changes, lastInsertRowid } = statement.run(...values)
-      return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) }
     },
     async * streamQuery () {
       throw new Error('SQLite queries are not streamed')

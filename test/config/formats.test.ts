@@ -17,22 +17,22 @@ t.test('what each format takes, and what it does not', async (t) => {
       right: ['/', '/api', '/api/v1', '/a.b', '/.well-known', '/a:b@c', '/...', "/a'b(c)*+,=!$&~"],
       wrong: ['', 'api', '/api/', '//', '//api', '/a//b', '/.', '/..', '/a/./b', '/a/../b', '/a/..', '/%61', '/a;b', '/a?b', '/a#b', '/a b', '/a\\b', '/ä', '/a\n', '/a\0', 'http://a/b', '/{id}'],
     },
-    upstream: {
+    'upstream': {
       right: ['http://127.0.0.1:3000', 'https://api.example', 'http://[::1]:3000', 'http://localhost', 'http://orders:3000/'],
       wrong: ['', '127.0.0.1:3000', 'ftp://a', 'http://', 'http://a/b', 'http://a?b', 'http://a#b', 'http://user:secret@a', 'http://user@a', 'http://a:99999', 'unix:/run/x', '//a', 'javascript:alert(1)', 'http://a b'],
     },
-    issuer: {
+    'issuer': {
       right: ['https://gate.example', 'http://localhost:8080', 'https://gate.example/tenant', 'https://gate.example:8443'],
       wrong: ['', 'gate.example', 'https://gate.example/', 'https://gate.example?x', 'https://gate.example#x', 'https://u:p@gate.example', 'ftp://gate.example', ' https://gate.example', 'https://gate.example\n'],
     },
-    cidr: {
+    'cidr': {
       right: ['10.0.0.0/8', '10.1.2.3', '0.0.0.0/0', 'fd00::/8', '::1', '::/0', '192.0.2.1/32', '2001:db8::/128'],
       wrong: ['', '10.0.0.0/33', '10.0.0/8', 'fd00::/129', '10.0.0.0/', '10.0.0.0/-1', '10.0.0.0/8/8', 'localhost', '10.0.0.0/0x8', '10.0.0.0/ 8', '010.0.0.1', 'fe80::1%eth0/64/2'],
     },
     'header-name': { right: ['X-User-Id', 'x', "!#$%&'*+.^`|~-"], wrong: ['', 'X_User_Id', 'X User', 'X:', 'X-Üser', 'X\r\nY', 'X\0', '(x)'] },
-    method: { right: ['GET', 'POST', 'M-SEARCH', 'PURGE'], wrong: ['', 'get', 'Get', 'CONNECT', 'GET ', '-', 'G'.repeat(33)] },
-    storage: { right: ['sqlite:./data/x.db', 'sqlite:/var/lib/x'], wrong: ['', 'sqlite:', './x.db', 'mysql://x', 'SQLITE:x'] },
-    path: { right: ['x', '/a b/c', '../x'], wrong: ['a\0b'] },
+    'method': { right: ['GET', 'POST', 'M-SEARCH', 'PURGE'], wrong: ['', 'get', 'Get', 'CONNECT', 'GET ', '-', 'G'.repeat(33)] },
+    'storage': { right: ['sqlite:./data/x.db', 'sqlite:/var/lib/x'], wrong: ['', 'sqlite:', './x.db', 'mysql://x', 'SQLITE:x'] },
+    'path': { right: ['x', '/a b/c', '../x'], wrong: ['a\0b'] },
   }
   t.strictSame(Object.keys(formats).filter((name) => !['duration', 'size'].includes(name)).sort(), Object.keys(cases).sort())
   for (const [name, { right, wrong }] of Object.entries(cases)) {

@@ -1,7 +1,7 @@
 /** A configuration from a text: loaded as a file is, with an environment that holds nothing but what is given. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Test } from 'tap'
+import type { TAP, Test } from 'tap'
 import { faultText } from '../../src/config/fault.ts'
 import { loadConfig, type Environment } from '../../src/config/load.ts'
 import type { Config } from '../../src/config/schema.ts'
@@ -9,7 +9,7 @@ import type { Config } from '../../src/config/schema.ts'
 /** The one thing that has no default. */
 export const routes = 'routes: [{ path: /, upstream: "http://127.0.0.1:3000", access: public }]'
 
-export function createLoader (t: Test | typeof import('tap').t) {
+export function createLoader (t: Test | TAP) {
   const folder = t.testdir({})
   const file = join(folder, 'config.yaml')
 

@@ -27,7 +27,7 @@ t.test('one route is enough; the rest has defaults', async (t) => {
 t.test('each fault says where it stands, what is wrong, and what would be right', async (t) => {
   const cases: [yaml: string, fault: string][] = [
     [`lisen: { port: 1 }\n${routes}`, 'c:1:1 lisen: unknown key; did you mean listen?'],
-    [`listen: { prot: 1 }\n${routes}`, 'c:1:11 listen.prot: unknown key; known here: host, port'],
+    [`listen: { prot: 1 }\n${routes}`, 'c:1:11 listen.prot: unknown key; did you mean port?'],
     [`accesstoken: { }\n${routes}`, 'c:1:1 accesstoken: unknown key; did you mean accessToken?'],
     ['routes:\n  - path: /\n    upstream: http://127.0.0.1:1\n', 'c:2:5 routes[0].access: is missing; `public`, `optional` (a valid token is used, none is fine, a bad one is refused), `authenticated`, or a rule. Never left out.'],
     ['issuer: https://gate.example\n', 'c:1:1 routes: is missing; What is protected, for whom, and where it goes.'],

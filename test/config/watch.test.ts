@@ -45,7 +45,7 @@ t.test('a ConfigMap that is swapped as Kubernetes does it is seen each time', as
 })
 
 t.test('a file written over, replaced, removed and back again is seen; one only touched is not', async (t) => {
-  const folder = t.testdir({ 'config.yaml': 'one', secret: 'x' })
+  const folder = t.testdir({ 'config.yaml': 'one', 'secret': 'x' })
   const file = join(folder, 'config.yaml')
   const { changes, next } = start(t, [file, join(folder, 'secret')])
   const changed = async (change: () => void) => {

@@ -176,6 +176,9 @@ t.test('as a sidecar it starts first, keeps running, and forwards to a loopback 
   t.same(pod?.containers.map(({ name }) => name), ['application'])
   t.notOk(pod?.containers.some(({ ports }) => ports !== undefined), 'the application opens no port of its own')
   t.match(JSON.stringify(pod?.containers[0]?.command), '127.0.0.1')
+  const policy = find('sidecar', 'NetworkPolicy', 'gatewarden') as unknown as INetworkPolicy
+  t.same(policy.spec?.podSelector?.matchLabels, deployment('sidecar').spec?.template.metadata?.labels)
+  t.same(policy.spec?.ingress, [{ ports: [{ protocol: 'TCP', port: 'http' }] }, fromNamespace('monitoring', 'admin')], 'the admin port is for monitoring alone')
   const text = (find('sidecar', 'ConfigMap', 'gatewarden') as unknown as IConfigMap).data?.['config.yaml'] ?? ''
   const upstreams = (parse(text) as { routes: { upstream: string }[] }).routes.map(({ upstream }) => upstream)
   t.ok(upstreams.length > 0 && upstreams.every((upstream) => upstream === 'http://127.0.0.1:3000'))
@@ -189,9 +192,15 @@ t.test('before an ingress only the gateway may reach the API, and only the contr
   const own = policy('gatewarden')
   t.same(own?.podSelector?.matchLabels, labels)
   t.same(own?.policyTypes, ['Ingress', 'Egress'])
-  for (const { from = [] } of own?.ingress ?? []) t.ok(from.length > 0 && from.every((peer) => peer.namespaceSelector !== undefined), 'nobody by default')
+  t.same(own?.ingress, [fromNamespace('ingress-nginx', 'http'), fromNamespace('monitoring', 'admin')], 'each one port, and nobody else')
+  t.same(api?.policyTypes, ['Ingress'])
+  t.same(api?.podSelector?.matchLabels, own?.egress?.[0]?.to?.[0]?.podSelector?.matchLabels, 'the pods that it protects are those that the gateway may ask')
   t.same(at(find('ingress', 'Ingress', 'gatewarden'), ['spec', 'rules', 0, 'http', 'paths', 0, 'backend', 'service']), { name: 'gatewarden', port: { name: 'http' } })
 })
+
+function fromNamespace (namespace: string, port: string): unknown {
+  return { from: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } } }], ports: [{ protocol: 'TCP', port }] }
+}
 
 function find (overlay: typeof overlays[number], kind: string, name: string): Manifest {
   const found = rendered[overlay].find((one) => one.kind === kind && one.metadata.name === name)

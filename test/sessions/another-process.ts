@@ -62,4 +62,5 @@ async function run (command = '', url = '', ...[first = '', second = '']: string
   await storage.close()
 }
 
-if (process.argv[1] === here) await run(...process.argv.slice(2))
+// Without words it was not started by anotherProcess, but as one of a folder of tests.
+if (process.argv[1] === here && process.argv.length > 2) await run(...process.argv.slice(2))

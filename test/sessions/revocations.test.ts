@@ -72,8 +72,9 @@ t.test('what has ended is forgotten when none of its access tokens can live, and
     const revocations = await openRevocations({ storage, rememberFor: keepFor, now: rig.now })
     const heard: string[] = []
     revocations.onEnd((ids) => { heard.push(...ids) })
-    const login = await rig.logIn()
-    await rig.sessions.endById(login.session_id, 'deleted')
+    const sessions = rig.service({ accessTokenLifetime: keepFor - clockTolerance })
+    const login = await sessions.begin({ subject: await rig.subject(), source: 'store', clientId: 'gatewarden', userAgent: null, address: null })
+    await sessions.endById(login.session_id, 'deleted')
     for (let time = 0; time <= keepFor + 60_000; time += 1_000) {
       await revocations.catchUp()
       if (time <= keepFor) t.equal(revocations.isEnded(login.session_id), true)
@@ -84,6 +85,36 @@ t.test('what has ended is forgotten when none of its access tokens can live, and
     t.strictSame(heard, [login.session_id])
     revocations.close()
   }
+})
+
+t.test('a lifetime of access tokens that was made shorter revives none of those before', async (t) => {
+  const rig = await startSessions(t)
+  const hour = 3_600_000
+  const before = rig.service({ accessTokenLifetime: hour })
+  const begin = async () => await before.begin({ subject: await rig.subject(), source: 'store', clientId: 'gatewarden', userAgent: null, address: null })
+  const [endedBefore, endedAfter] = [await begin(), await begin()]
+  await before.endById(endedBefore.session_id, 'deleted')
+  rig.clock.time += 60_000
+  // From here on tokens live for five minutes only.
+  await rig.sessions.endById(endedAfter.session_id, 'deleted')
+  const other = await openRevocations({ storage: rig.storage, rememberFor, now: rig.now })
+  rig.clock.time += hour - 60_000 - 1
+  for (let turn = 0; turn < 3; turn++) await rig.sessions.deleteExpired()
+  const restarted = await openRevocations({ storage: rig.storage, rememberFor, now: rig.now })
+  for (const revocations of [rig.revocations, other, restarted]) {
+    // Others end meanwhile, and the old are forgotten.
+    revocations.end('another session')
+    for (const { session_id: id } of [endedBefore, endedAfter]) t.equal(revocations.isEnded(id), true)
+  }
+  for (const { access_token: token } of [endedBefore, endedAfter]) t.equal(refusedToken(rig.verify, token), 'GW_SESSION_ENDED')
+  rig.clock.time += graceWindow + 60_000
+  for (const revocations of [rig.revocations, other]) {
+    await revocations.catchUp()
+    t.equal(revocations.isEnded(endedAfter.session_id), false)
+  }
+  t.equal(await rig.sessions.deleteExpired(), 2)
+  restarted.close()
+  other.close()
 })
 
 t.test('what ends after a clock was set back is seen', async (t) => {
@@ -107,7 +138,7 @@ t.test('a look that failed is made up for without another change', async (t) => 
       transformQuery: ({ node }) => { if (failing) throw new Error('no storage'); return node },
       transformResult: async ({ result }) => result,
     }),
-    onChange (listener: () => void) { change = listener },
+    onChange (listener: () => void) { change = listener; return () => {} },
   }
   await t.rejects(openRevocations({ storage, rememberFor, now: rig.now }), 'a start without storage fails')
   failing = false

@@ -5,7 +5,7 @@ import { createUserStore } from '../../src/credentials/user-store.ts'
 import type { Subject } from '../../src/credentials/credential-source.ts'
 import { Refusal, type RefusalCode } from '../../src/errors.ts'
 import { openRevocations } from '../../src/sessions/revocations.ts'
-import { createSessionService, type AuthEvent } from '../../src/sessions/session-service.ts'
+import { createSessionService, type AuthEvent, type SessionServiceOptions } from '../../src/sessions/session-service.ts'
 import type { Storage } from '../../src/storage/database.ts'
 import { openStorage } from '../../src/storage/open-storage.ts'
 import { createAccessTokenMint } from '../../src/tokens/access-token.ts'
@@ -25,7 +25,6 @@ export const password = 'correct horse battery staple'
 export const anyClient = { clientId: null, mayUse: () => true }
 
 export type OpenStorage = (t: Test) => Promise<Storage>
-export type SessionRig = Awaited<ReturnType<typeof startSessions>>
 
 export const openSqlite: OpenStorage = async (t) => await openStorage(`sqlite:${t.testdir()}/gatewarden.db`)
 
@@ -38,15 +37,15 @@ export async function startSessions (t: Test, open: OpenStorage = openSqlite) {
   const users = createUserStore({ db: storage.db, hasher: createPasswordHasher(defaults.passwords), now })
   if ((await users.list()).length === 0) await users.add({ name: 'alice', password, roles: ['admin'], scopes: ['orders:read'], attributes: { email: 'alice@example.com', phone: '1' } })
   const events: AuthEvent[] = []
-  const service = (changes: { key?: Buffer, db?: Storage['db'] } = {}) => createSessionService({
+  const service = (changes: { key?: Buffer, db?: Storage['db'], accessTokenLifetime?: number, findSubject?: SessionServiceOptions['findSubject'] } = {}) => createSessionService({
     db: changes.db ?? storage.db,
     refreshTokenKey: changes.key ?? refreshTokenKey,
-    mint: createAccessTokenMint({ keyRing, issuer, audience, lifetime: accessTokenLifetime, now }),
-    findSubject: async (_source, id) => await users.find(id),
+    mint: createAccessTokenMint({ keyRing, issuer, audience, lifetime: changes.accessTokenLifetime ?? accessTokenLifetime, now }),
+    findSubject: changes.findSubject ?? (async (_source, id) => await users.find(id)),
     attributeClaims: ['email'],
     graceWindow,
     lifetime,
-    accessTokenLifetime,
+    accessTokenLifetime: changes.accessTokenLifetime ?? accessTokenLifetime,
     now,
     revocations,
     audit: (event) => { events.push(event) },

@@ -1,7 +1,12 @@
-import t from 'tap'
+import { renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { KyselyPlugin } from 'kysely'
+import t from 'tap'
+import { openHtpasswd } from '../../src/credentials/htpasswd.ts'
+import { createPasswordHasher } from '../../src/credentials/password-hash.ts'
 import { Refusal } from '../../src/errors.ts'
 import { createRefreshTokens, hashOf } from '../../src/sessions/refresh-token.ts'
+import { defaults } from '../login/config-of.ts'
 import { accessTokenLifetime, anyClient, graceWindow, lifetime, password, refreshTokenKey, refusal, refusedToken, startSessions } from './session-rig.ts'
 
 const invalid = 'GW_REFRESH_TOKEN_INVALID'
@@ -171,6 +176,35 @@ t.test('logging out with a used token ends its session', async (t) => {
   t.strictSame(rig.events.map(({ event, reason }) => [event, reason]), [['session_ended', 'logout']])
 })
 
+t.test('a password that was changed in an htpasswd file ends its sessions at their next refresh, and no others', async (t) => {
+  const rig = await startSessions(t)
+  const file = join(t.testdir({}), 'users')
+  const lines = { sue: '{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=', ann: '{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=' }
+  const write = (users: Record<string, string>) => {
+    writeFileSync(`${file}.new`, Object.entries(users).map(([name, hash]) => `${name}:${hash}\n`).join(''))
+    renameSync(`${file}.new`, file)
+  }
+  write(lines)
+  const source = openHtpasswd({ file, roles: [], hasher: createPasswordHasher(defaults.passwords), warn: () => {}, now: rig.now })
+  const sessions = rig.service({ findSubject: async (_source, id) => await source.find(id) })
+  const logIn = async (username: string) => {
+    const verdict = await source.check({ username, password: 'myPassword' })
+    if (verdict.outcome !== 'accepted') throw new Error(verdict.outcome)
+    return await sessions.begin({ subject: verdict.subject, source: source.name, clientId: 'gatewarden', userAgent: null, address: null })
+  }
+  const [sue, ann] = [await logIn('sue'), await logIn('ann')]
+  const sueNow = (await sessions.refresh(sue.refresh_token, anyClient)).tokens
+  const annNow = (await sessions.refresh(ann.refresh_token, anyClient)).tokens
+  const tags = [(await rig.row(sue.session_id))?.credential_tag, (await rig.row(ann.session_id))?.credential_tag]
+  t.match(tags[0], /^[\w-]{43}$/)
+  t.not(tags[0], tags[1], 'and the same password is not seen to be the same')
+  write({ ...lines, sue: '$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/' })
+  t.equal(await refusal(sessions.refresh(sueNow.refresh_token, anyClient)), invalid)
+  t.equal((await rig.row(sue.session_id))?.end_reason, 'password_changed')
+  t.equal(refusedToken(rig.verify, sueNow.access_token), 'GW_SESSION_ENDED')
+  t.equal((await sessions.refresh(annNow.refresh_token, anyClient)).outcome, 'rotated')
+})
+
 t.test("a session of another client's is not refreshed, nor ended for the try", async (t) => {
   const rig = await startSessions(t)
   const login = await rig.logIn({ clientId: 'app' })
@@ -210,7 +244,13 @@ t.test('tokens of our own making that the storage does not know are refused, and
   const shown = tokens.read(login.refresh_token)
   if (shown === null) throw new Error('not readable')
   t.equal(await refusal(rig.refresh(tokens.successor(shown).text)), invalid, 'ahead of its session, as after a restored backup')
+  // Of the right session and generation, but not of its chain: nobody without the key can make it.
+  const another = tokens.successor({ ...shown, generation: -1, secret: Buffer.alloc(32) })
+  t.equal(another.generation, 0)
+  t.equal(await refusal(rig.refresh(another.text)), invalid, 'not the one in force')
   t.equal((await rig.refresh(login.refresh_token)).outcome, 'rotated')
+  t.strictSame(rig.events, [])
+  t.equal(await refusal(rig.refresh(another.text)), invalid, 'nor is it one that leads to it')
 })
 
 t.test('a clock that is set back logs nobody out', async (t) => {
@@ -294,15 +334,21 @@ t.test('deletes sessions once neither their refresh tokens nor their access toke
   t.equal(await rig.row(live.session_id), undefined)
 })
 
-t.test('deletes thousands, in batches', async (t) => {
+t.test('deletes thousands, in batches that let others in', async (t) => {
   const rig = await startSessions(t)
   const { session_id: id } = await rig.logIn()
   const row = await rig.row(id)
   if (row === undefined) throw new Error('no row')
-  const rows = Array.from({ length: 1_200 }, (_, number) => ({ ...row, id: `session ${number}`, expires_at: 1 }))
+  const rows = Array.from({ length: 1_200 }, (_, number) => ({ ...row, id: `session ${number}`, expires_at: 1, access_until: 1 }))
   await rig.db.transaction().execute(async (transaction) => {
     for (const one of rows) await transaction.insertInto('sessions').values(one).execute()
   })
+  let turns = 0
+  let done = false
+  const turn = () => { turns++; if (!done) setImmediate(turn) }
+  setImmediate(turn)
   t.equal(await rig.sessions.deleteExpired(), 1_200)
+  done = true
+  t.ok(turns >= 2, `${turns} turns of the event loop`)
   t.ok(await rig.row(id))
 })

@@ -9,15 +9,26 @@ export function sessionStoreContract (open: OpenStorage): (t: Test) => Promise<v
     await t.test('of twenty equal rotations exactly one happens', async (t) => {
       const store = createSessionStore((await closing(t, open)).db)
       await store.insert(session({ token_hash: 'first' }))
-      const rotation = { id: 'session', generation: 0, tokenHash: 'first', successorHash: 'second', recentRotations: '[[0,1]]', time: someTime + 1 }
+      const rotation = { id: 'session', generation: 0, tokenHash: 'first', successorHash: 'second', recentRotations: '[[0,1]]', accessUntil: 7, time: someTime + 1 }
       const rotated = await Promise.all(Array.from({ length: 20 }, async () => await store.rotate(rotation)))
       t.equal(rotated.filter(Boolean).length, 1)
-      t.match(await store.find('session'), { generation: 1, token_hash: 'second', recent_rotations: '[[0,1]]', last_used_at: someTime + 1 })
+      t.match(await store.find('session'), { generation: 1, token_hash: 'second', recent_rotations: '[[0,1]]', last_used_at: someTime + 1, access_until: 7 })
+    })
+
+    await t.test('remembers the longest time that an access token may live', async (t) => {
+      const store = createSessionStore((await closing(t, open)).db)
+      await store.insert(session({ token_hash: '0', access_until: 50 }))
+      const seen: unknown[] = []
+      for (const [generation, accessUntil] of [40, 60, 55].entries()) {
+        await store.rotate({ id: 'session', generation, tokenHash: String(generation), successorHash: String(generation + 1), recentRotations: '[]', accessUntil, time: someTime })
+        seen.push((await store.find('session'))?.access_until)
+      }
+      t.strictSame(seen, [50, 60, 60])
     })
 
     await t.test('rotates only the token in force, of a session that lives', async (t) => {
       const store = createSessionStore((await closing(t, open)).db)
-      const rotation = { generation: 0, tokenHash: 'first', successorHash: 'second', recentRotations: '[]', time: someTime + 1 }
+      const rotation = { generation: 0, tokenHash: 'first', successorHash: 'second', recentRotations: '[]', accessUntil: 7, time: someTime + 1 }
       await store.insert(session({ id: 'live', token_hash: 'first' }))
       await store.insert(session({ id: 'ended', token_hash: 'first', ended_at: someTime }))
       await store.insert(session({ id: 'expired', token_hash: 'first', expires_at: someTime + 1 }))
@@ -81,10 +92,13 @@ export function sessionStoreContract (open: OpenStorage): (t: Test) => Promise<v
       await store.insert(session({ id: 'ended long ago', ended_at: someTime - 1000 }))
       await store.insert(session({ id: 'ended just now', ended_at: someTime - 1 }))
       await store.insert(session({ id: 'live' }))
+      for (const change of [{ ended_at: someTime - 1000 }, { expires_at: someTime - 1000 }]) {
+        await store.insert(session({ ...change, id: `of a token that may live, ${Object.keys(change)[0] ?? ''}`, access_until: someTime }))
+      }
       t.equal(await store.deleteDead(someTime, someTime - 100, 4), 4)
       t.equal(await store.deleteDead(someTime, someTime - 100, 4), 2)
       t.equal(await store.deleteDead(someTime, someTime - 100, 4), 0)
-      for (const id of ['just expired', 'ended just now', 'live']) t.ok(await store.find(id), id)
+      for (const id of ['just expired', 'ended just now', 'live', 'of a token that may live, ended_at', 'of a token that may live, expires_at']) t.ok(await store.find(id), id)
     })
 
     await t.test('twenty parallel refreshes of one token: one rotation, twenty equal answers, nobody logged out', async (t) => {
@@ -146,6 +160,8 @@ function session (changes: Partial<Session>): Session {
     recent_rotations: '[]',
     ended_at: null,
     end_reason: null,
+    access_until: 0,
+    credential_tag: null,
     ...changes,
   }
 }

@@ -4,7 +4,7 @@ import { algorithms, type Algorithm } from '../../src/config/schema.ts'
 import { createVerifier } from '../../src/tokens/verifier.ts'
 import type { Verify } from '../../src/tokens/identity.ts'
 import { audience, goodClaims, issuer, keyRingOf, makeKey, someTime, validToken } from './tokens.ts'
-import type { Target, TwistedToken } from './twisted-tokens.ts'
+import type { Target, TwistedToken } from '../../src/attack/forged-tokens.ts'
 
 /** One of each kind of key: what is read is the same for all of a kind. */
 export const oneOfAKind = ['ES256', 'EdDSA', 'RS256', 'PS256', 'HS256'] as const satisfies readonly Algorithm[]

@@ -1,10 +1,13 @@
 /** Keys, valid tokens, and a pen that writes any token at all: headers and payloads byte by byte, signed with a live key. */
-import { constants, createHmac, createPrivateKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { forge, goodHeader, type Pen } from '../../src/attack/pen.ts'
 import { asymmetricAlgorithm, shapes } from '../../src/tokens/algorithms.ts'
 import { generatePrivateKey, materialOf } from '../../src/tokens/key-material.ts'
 import type { KeyRing, PublicJwk, SigningKey, VerifyingKey } from '../../src/tokens/key-ring.ts'
 import type { Algorithm } from '../../src/config/schema.ts'
 import { openHmacKeyRing } from '../../src/tokens/hmac-key-ring.ts'
+
+export { forge, goodHeader, segment, signature, signSegments, type Pen } from '../../src/attack/pen.ts'
 
 export const issuer = 'https://gateway.test'
 export const audience = 'api'
@@ -17,9 +20,6 @@ export interface TestKey {
   /** Null for HS…. */
   readonly publicJwk: PublicJwk | null
 }
-
-/** What a forger may sign with: the live key of a gateway. */
-export type Pen = Pick<SigningKey, 'algorithm' | 'key' | 'kid'>
 
 export async function makeKey (algorithm: Algorithm, signers: VerifyingKey['signers'] = 'others-too'): Promise<TestKey> {
   const asymmetric = asymmetricAlgorithm(algorithm)
@@ -56,10 +56,6 @@ export function keyRingOf (...keys: readonly [TestKey, ...TestKey[]]): Pick<KeyR
   }
 }
 
-export function goodHeader (pen: Pen): Record<string, unknown> {
-  return { alg: pen.algorithm, typ: 'at+jwt', kid: pen.kid }
-}
-
 /** The claims of a token that holds for five minutes. */
 export function goodClaims (nowMs: number, changes: Record<string, unknown> = {}): Record<string, unknown> {
   const iat = Math.floor(nowMs / 1000)
@@ -75,34 +71,6 @@ export function goodClaims (nowMs: number, changes: Record<string, unknown> = {}
     roles: ['reader'],
     ...changes,
   }
-}
-
-/** Text and bytes go in as they are; anything else as JSON. */
-export function segment (content: unknown): string {
-  const bytes = Buffer.isBuffer(content) ? content : Buffer.from(typeof content === 'string' ? content : JSON.stringify(content))
-  return bytes.toString('base64url')
-}
-
-/** A token of these contents with a good signature. */
-export function forge (pen: Pen, header: unknown, payload: unknown): string {
-  return signSegments(pen, segment(header), segment(payload))
-}
-
-/** The same for segments that are written already, canonical or not. */
-export function signSegments (pen: Pen, header: string, payload: string): string {
-  return `${header}.${payload}.${signature(pen, `${header}.${payload}`).toString('base64url')}`
-}
-
-/** By node:crypto alone, so that what is tested is not its own witness. */
-export function signature (pen: Pick<Pen, 'algorithm' | 'key'>, input: string): Buffer {
-  const { algorithm } = pen
-  const hash = `sha${algorithm.slice(2)}`
-  if (algorithm.startsWith('HS')) return createHmac(hash, pen.key).update(input).digest()
-  const key = createPrivateKey(pen.key)
-  if (algorithm === 'EdDSA') return sign(null, Buffer.from(input), key)
-  if (algorithm.startsWith('ES')) return sign(hash, Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' })
-  if (algorithm.startsWith('PS')) return sign(hash, Buffer.from(input), { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST })
-  return sign(hash, Buffer.from(input), key)
 }
 
 export function validToken (pen: Pen, nowMs: number, changes: Record<string, unknown> = {}): string {

@@ -5,7 +5,7 @@
  */
 import t from 'tap'
 import { refusesAll } from '../helpers/refuses.ts'
-import { otherAlgorithms, unsignedTokens } from '../helpers/twisted-tokens.ts'
+import { otherAlgorithms, unsignedTokens } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses "none" in every spelling, unsigned, signed well and signed badly', async (t) => {
   await refusesAll(t, unsignedTokens)

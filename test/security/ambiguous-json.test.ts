@@ -5,7 +5,7 @@
  */
 import t from 'tap'
 import { oneOfAKind, refusesAll } from '../helpers/refuses.ts'
-import { ambiguousJson, payloadsThatAreNoObjects } from '../helpers/twisted-tokens.ts'
+import { ambiguousJson, payloadsThatAreNoObjects } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses JSON that can be read in two ways, or not at all', async (t) => {
   await refusesAll(t, ambiguousJson, oneOfAKind)

@@ -4,7 +4,7 @@
  */
 import t from 'tap'
 import { refusesAll } from '../helpers/refuses.ts'
-import { brokenSignatures } from '../helpers/twisted-tokens.ts'
+import { brokenSignatures } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses every signature that is not exactly the one', async (t) => {
   await refusesAll(t, brokenSignatures)

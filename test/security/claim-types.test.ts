@@ -4,7 +4,7 @@
  */
 import t from 'tap'
 import { oneOfAKind, refusesAll } from '../helpers/refuses.ts'
-import { wronglyTypedClaims } from '../helpers/twisted-tokens.ts'
+import { wronglyTypedClaims } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses claims of another type and text that headers and logs break on', async (t) => {
   await refusesAll(t, wronglyTypedClaims, oneOfAKind)

@@ -5,7 +5,7 @@
  */
 import t from 'tap'
 import { oneOfAKind, refusesAll } from '../helpers/refuses.ts'
-import { headersThatChangeTheReading } from '../helpers/twisted-tokens.ts'
+import { headersThatChangeTheReading } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses crit, b64, zip, cty and every other parameter of a header', async (t) => {
   await refusesAll(t, headersThatChangeTheReading, oneOfAKind)

@@ -5,7 +5,7 @@
  */
 import t from 'tap'
 import { oneOfAKind, refusesAll } from '../helpers/refuses.ts'
-import { expiredTokens, impossibleTimes } from '../helpers/twisted-tokens.ts'
+import { expiredTokens, impossibleTimes } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses times that are none, that never come, or that have not come yet', async (t) => {
   await refusesAll(t, impossibleTimes, oneOfAKind)

@@ -7,7 +7,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import { openHmacKeyRing } from '../../src/tokens/hmac-key-ring.ts'
 import { refusesAll } from '../helpers/refuses.ts'
-import { confusedKeys } from '../helpers/twisted-tokens.ts'
+import { confusedKeys } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses every HMAC made with what is public', async (t) => {
   await refusesAll(t, confusedKeys)

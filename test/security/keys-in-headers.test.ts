@@ -5,7 +5,7 @@
  */
 import t from 'tap'
 import { oneOfAKind, refusesAll } from '../helpers/refuses.ts'
-import { headersThatBringKeys } from '../helpers/twisted-tokens.ts'
+import { headersThatBringKeys } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses a key that comes with the token, whoever signed it', async (t) => {
   await refusesAll(t, headersThatBringKeys, oneOfAKind)

@@ -5,7 +5,7 @@
  */
 import t from 'tap'
 import { oneOfAKind, refusesAll } from '../helpers/refuses.ts'
-import { kidTricks } from '../helpers/twisted-tokens.ts'
+import { kidTricks } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses every kid but the very text of a key it has', async (t) => {
   await refusesAll(t, kidTricks, oneOfAKind)

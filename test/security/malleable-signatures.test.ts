@@ -9,7 +9,7 @@ import { createAccessTokenMint } from '../../src/tokens/access-token.ts'
 import { createVerifier } from '../../src/tokens/verifier.ts'
 import { createVerifierCache } from '../../src/tokens/verifier-cache.ts'
 import { audience, issuer, keyRingOf, makeKey, someTime } from '../helpers/tokens.ts'
-import { otherSpellingOfSignature } from '../helpers/twisted-tokens.ts'
+import { otherSpellingOfSignature } from '../../src/attack/forged-tokens.ts'
 
 const request = { subject: 'user-1', sessionId: 'session-1', clientId: 'gatewarden', roles: [], scopes: [], claims: {} }
 

@@ -4,7 +4,7 @@
  */
 import t from 'tap'
 import { refusesAll } from '../helpers/refuses.ts'
-import { missingClaims } from '../helpers/twisted-tokens.ts'
+import { missingClaims } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses a token without any one of the claims that it is judged by', async (t) => {
   await refusesAll(t, missingClaims)

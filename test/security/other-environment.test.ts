@@ -4,7 +4,7 @@
  */
 import t from 'tap'
 import { oneOfAKind, refusesAll } from '../helpers/refuses.ts'
-import { otherIssuersAndAudiences } from '../helpers/twisted-tokens.ts'
+import { otherIssuersAndAudiences } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses every issuer and audience but its own, as the very same text', async (t) => {
   await refusesAll(t, otherIssuersAndAudiences, oneOfAKind)

@@ -4,7 +4,7 @@
  */
 import t from 'tap'
 import { oneOfAKind, refusesAll } from '../helpers/refuses.ts'
-import { otherShapes } from '../helpers/twisted-tokens.ts'
+import { otherShapes } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses anything that is not exactly three parts of a bounded length', async (t) => {
   await refusesAll(t, otherShapes, oneOfAKind)

@@ -5,7 +5,7 @@
  */
 import t from 'tap'
 import { oneOfAKind, refusesAll } from '../helpers/refuses.ts'
-import { otherSpellings } from '../helpers/twisted-tokens.ts'
+import { otherSpellings } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses every other spelling of a good token', async (t) => {
   await refusesAll(t, otherSpellings, oneOfAKind)

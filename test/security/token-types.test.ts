@@ -4,7 +4,7 @@
  */
 import t from 'tap'
 import { oneOfAKind, refusesAll } from '../helpers/refuses.ts'
-import { otherTypes, tokensOfAnotherKind } from '../helpers/twisted-tokens.ts'
+import { otherTypes, tokensOfAnotherKind } from '../../src/attack/forged-tokens.ts'
 
 await t.test('refuses every typ but at+jwt, written just so', async (t) => {
   await refusesAll(t, otherTypes, oneOfAKind)

@@ -6,7 +6,7 @@ import { createVerifier as createFastJwtVerifier } from 'fast-jwt'
 import t from 'tap'
 import { liveTarget } from '../helpers/refuses.ts'
 import { audience, issuer, someTime, validToken } from '../helpers/tokens.ts'
-import { twistedTokens } from '../helpers/twisted-tokens.ts'
+import { twistedTokens } from '../../src/attack/forged-tokens.ts'
 import { createPublicKey } from 'node:crypto'
 
 const { target, verify } = await liveTarget('ES256')

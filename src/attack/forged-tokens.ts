@@ -1,8 +1,8 @@
 /** The known ways to twist a token, made for one live key: each is a case with a name, and each must be refused. */
 import { createHash, createHmac, createPrivateKey, createPublicKey, createSign, generateKeyPairSync, sign } from 'node:crypto'
-import { isHmac, shapes } from '../../src/tokens/algorithms.ts'
-import type { PublicJwk } from '../../src/tokens/key-ring.ts'
-import { forge, goodHeader, segment, signature, signSegments, type Pen } from './tokens.ts'
+import { isHmac, shapes } from '../tokens/algorithms.ts'
+import type { PublicJwk } from '../tokens/key-ring.ts'
+import { forge, goodHeader, segment, signature, signSegments, type Pen } from './pen.ts'
 
 export interface TwistedToken {
   readonly name: string
@@ -18,6 +18,8 @@ export interface Target {
   /** The claims of a token that would be accepted. */
   readonly claims: Readonly<Record<string, unknown>>
   readonly nowSeconds: number
+  /** Seconds that the gateway forgives clocks; a few by default. */
+  readonly tolerance?: number
 }
 
 export function twistedTokens (target: Target): TwistedToken[] {
@@ -311,21 +313,23 @@ export function wronglyTypedClaims ({ pen, claims }: Target): TwistedToken[] {
 }
 
 /** RFC 7519 §2 (NumericDate): times that are no times, that never come, or that have not come yet. As text, for JSON has numbers that JavaScript has not. */
-export function impossibleTimes ({ pen, claims, nowSeconds }: Target): TwistedToken[] {
+export function impossibleTimes ({ pen, claims, nowSeconds, tolerance = 0 }: Target): TwistedToken[] {
   const soon = nowSeconds + 300
   const strange = ['null', 'true', 'false', '""', '"never"', `"${soon}"`, `" ${soon}"`, `"${new Date(soon * 1000).toISOString()}"`, '[]', `[${soon}]`, '{}', `{"valueOf":${soon}}`, `${soon}.5`, `${soon}.000001`, '1e400', '-1e400', '1e308', '-1e308', '1e21', '9007199254740992', '9007199254740993', '18446744073709551616', '-0', '0', '-1', `-${soon}`, '0.0', '5e-324']
   const withText = (name: string, text: string): string => JSON.stringify({ ...claims, [name]: '§' }).replace('"§"', text)
   const far = ['9007199254740991', `${soon * 1000}`, `${soon}000000`, '253402300800', '99999999999', '4102444800000']
   return [
     ...[...strange, ...far].map((text) => invalid(`exp ${text}`, forge(pen, goodHeader(pen), withText('exp', text)))),
-    ...[...strange, ...far, `${nowSeconds + 60}`, `${soon}`].map((text) => invalid(`iat ${text}`, forge(pen, goodHeader(pen), withText('iat', text)))),
-    ...[...strange, ...far, `${nowSeconds + 60}`, `${soon}`].map((text) => invalid(`nbf ${text}`, forge(pen, goodHeader(pen), withText('nbf', text)))),
+    ...[...strange, ...far, `${nowSeconds + 60 + tolerance}`, `${soon + tolerance}`].map((text) => invalid(`iat ${text}`, forge(pen, goodHeader(pen), withText('iat', text)))),
+    ...[...strange, ...far, `${nowSeconds + 60 + tolerance}`, `${soon + tolerance}`].map((text) => invalid(`nbf ${text}`, forge(pen, goodHeader(pen), withText('nbf', text)))),
     invalid('iat of the year 1970, so a life of many years', forge(pen, goodHeader(pen), { ...claims, iat: 1 })),
   ]
 }
 
 /** A good token that has expired says so; one with anything else wrong does not, so that nobody learns from it. */
-export function expiredTokens ({ pen, claims, nowSeconds }: Target): TwistedToken[] {
+export function expiredTokens ({ pen, claims, nowSeconds: now, tolerance = 0 }: Target): TwistedToken[] {
+  // Beyond what the clocks may differ.
+  const nowSeconds = now - tolerance
   const expired = { ...claims, iat: nowSeconds - 900, exp: nowSeconds - 600 }
   const good = forge(pen, goodHeader(pen), expired)
   const { header, payload } = partsOf(good)
@@ -341,7 +345,7 @@ export function expiredTokens ({ pen, claims, nowSeconds }: Target): TwistedToke
     invalid('expired and of another issuer', forge(pen, goodHeader(pen), { ...expired, iss: 'https://other.test' })),
     invalid('expired and for another audience', forge(pen, goodHeader(pen), { ...expired, aud: 'other' })),
     invalid('expired and an id token', forge(pen, { ...goodHeader(pen), typ: 'JWT' }, expired)),
-    invalid('expired and not valid yet', forge(pen, goodHeader(pen), { ...expired, nbf: nowSeconds + 600 })),
+    invalid('expired and not valid yet', forge(pen, goodHeader(pen), { ...expired, nbf: now + 600 + tolerance })),
     invalid('expired and its life moved by hand', `${header}.${segment({ ...expired, exp: nowSeconds + 600 })}.${partsOf(good).signature}`),
   ]
 }

@@ -5,7 +5,7 @@ t.test('takes a path that has just one reading', async (t) => {
   for (const target of [
     '/', '/api', '/api/', '/api/x.json', '/api/.well-known', '/api/...', '/api/..x', '/api/x..', '/a-b_c~d', '/%7Euser',
     '/files/a%20b', '/files/%C3%A9t%C3%A9', '/%F0%9F%98%80', '/a;b=c/d', '/x@y:z,!$&\'()*+=', '/a?b=/../%2e%2e//\\', '/?%zz', '/x%25',
-    '/100%25%20off', '/a%3Fb%23c', '/a|b^c`d{e}"f<g>', '/api?q=caf\xe9',
+    '/100%25%20off', '/100%25under', '/a%3Fb%23c', '/a|b^c`d{e}"f<g>', '/api?q=caf\xe9',
   ]) t.equal(pathFault(target), null, target)
 })
 
@@ -24,7 +24,7 @@ t.test('refuses slashes, backslashes and control characters behind an encoding',
 })
 
 t.test('refuses what is encoded twice', async (t) => {
-  for (const target of ['/%252e%252e/a', '/a%252fb', '/a%255c', '/a%2500', '/%2541']) t.type(pathFault(target), 'string', target)
+  for (const target of ['/%252e%252e/a', '/a%252fb', '/a%255c', '/a%2500', '/%2541', '/%25u0061dmin', '/%25U002e']) t.type(pathFault(target), 'string', target)
 })
 
 t.test('refuses needless, broken, overlong and ill-formed encodings', async (t) => {
@@ -67,4 +67,8 @@ t.test('reads as a lenient upstream would', async (t) => {
   t.equal(lenientReading('/.../admin'), '/admin')
   t.equal(lenientReading('/%20/admin'), '/admin')
   t.equal(lenientReading('/x.json'), '/x.json')
+  t.equal(lenientReading('/%EF%BD%81dmin'), '/admin', 'a full-width letter')
+  t.equal(lenientReading('/x/%E2%80%A5%EF%BC%8Fadmin'), '/admin', 'a two-dot leader and a full-width slash')
+  t.equal(lenientReading('/adm%C4%B1n'), '/admin', 'a dotless i, whose capital is I')
+  t.equal(lenientReading('/admin%3Fx/y'), '/admin', 'an escape that reads as a query once decoded')
 })

@@ -1,4 +1,4 @@
-# Built with everything, shipped with what runs: Node, the production dependencies and dist/.
+# Built with everything, shipped with what runs: Node, dist/, and the binaries of two password hashes.
 #   docker build -t gatewarden .
 #   docker run --read-only --cap-drop ALL -p 8080:8080 -v "$PWD/config:/etc/gatewarden:ro" -v gatewarden:/data gatewarden
 # scripts/image-steps.sh takes the steps of the first stage from here and runs them without a container engine.
@@ -8,14 +8,14 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # A layer that changes with the lock file alone: `prepare` would need the source. No dependency needs its install script.
 RUN npm ci --ignore-scripts
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json ./
+COPY scripts/build.ts ./scripts/
 COPY src ./src
 RUN npm run build
 RUN chmod 755 dist/cli.js
 RUN npm prune --omit=dev --ignore-scripts
-# 29 MB of native code for every system, which only Node 20 needs: Node 24 brings node:sqlite. Not by --omit=optional, which would
-# take the binaries of argon2 and bcrypt too.
-RUN rm -rf node_modules/@photostructure
+# dist/ holds what it needs but for binaries; those of SQLite are for Node 20 alone, Node 24 brings node:sqlite.
+RUN find node_modules -mindepth 1 -maxdepth 1 ! -name @node-rs -exec rm -rf {} +
 COPY schema ./schema
 COPY config.yaml ./
 COPY examples/api ./examples/api

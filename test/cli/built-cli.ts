@@ -21,7 +21,7 @@ export async function buildIfStale (): Promise<void> {
       continue
     }
     try {
-      execFileSync(process.execPath, [join(projectRoot, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], { cwd: projectRoot, stdio: 'inherit' })
+      execFileSync(process.execPath, ['--import', 'tsx', 'scripts/build.ts'], { cwd: projectRoot, stdio: 'inherit' })
     } finally {
       removeFolder(lock)
     }

@@ -90,7 +90,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       origin: nextUpstream(),
       path: upstreamPath(raw.url ?? '/', route.stripLength),
       method: raw.method as Dispatcher.HttpMethod,
-      headers: this.#options.requestHeaders(raw, this.#request.id, identity),
+      headers: framed(this.#options.requestHeaders(raw, this.#request.id, identity), raw, this.#body),
       body: this.#body,
       headersTimeout: route.timeout,
       // An event stream may be silent for as long as it likes.
@@ -261,6 +261,16 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#live?.()
     this.#options.observer.answered(status, performance.now() - this.#startedAt, this.#request)
   }
+}
+
+/**
+ * A counted body stays a counted one. undici would chunk whatever has not come whole by now, and an upstream that knows no
+ * chunks, as many behind WSGI, would take them for the next request.
+ */
+function framed (headers: string[], request: IncomingMessage, body: Readable | null): string[] {
+  const length = request.headers['content-length']
+  if (body !== null && length !== undefined) headers.push('Content-Length', length)
+  return headers
 }
 
 /** Node writes trailers, and accepts a Trailer header, on chunked answers alone: anything else throws, uncaught. */

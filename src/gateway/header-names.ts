@@ -51,7 +51,8 @@ export function compileHeaderNames ({ identity, reservedPrefixes }: HeaderNameOp
       if (lower === 'connection') return 'connection'
       if (hopByHop.has(lower) || framing.has(lower)) return 'drop'
       const folded = foldName(name)
-      return isReserved(folded) || overriding.has(folded) ? 'drop' : 'keep'
+      // `Content_Length` frames nothing here, and a request to an upstream that folds names.
+      return isReserved(folded) || overriding.has(folded) || hopByHop.has(folded) || framing.has(folded) ? 'drop' : 'keep'
     }),
     responseFate: remembered((name) => {
       const lower = name.toLowerCase()
@@ -62,7 +63,7 @@ export function compileHeaderNames ({ identity, reservedPrefixes }: HeaderNameOp
 }
 
 /** Written anew for the upstream's connection: the length as undici frames it, the host as the route says. */
-const framing: ReadonlySet<string> = new Set(['host', 'content-length', 'expect'])
+export const framing: ReadonlySet<string> = new Set(['host', 'content-length', 'expect'])
 
 const REMEMBERED = 1024
 

@@ -20,15 +20,17 @@ const imports = files.flatMap(importsOf)
 /** What each folder may import at run time, of src/ and of packages; `node:` is for all unless it is named below. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   'errors': [],
-  'config': ['config', 'errors', 'typebox', 'yaml', 'ajv'],
+  'helper-process': [],
+  'config': ['config', 'routes', 'errors', 'typebox', 'yaml', 'ajv'],
   'routes': ['routes', 'errors'],
   'tokens': ['tokens', 'errors', 'fast-jwt', 'jose', 'lru-cache'],
   'sessions': ['sessions', 'errors', 'kysely'],
-  'storage': ['storage', 'errors', 'kysely', '@photostructure/sqlite'],
-  'credentials': ['credentials', 'sessions', 'errors', 'kysely', '@node-rs/argon2', '@node-rs/bcrypt', '@phc/format', 'apache-md5'],
+  'storage': ['storage', 'errors', 'kysely', '@photostructure/sqlite', 'pg'],
+  'credentials': ['credentials', 'sessions', 'errors', 'helper-process', 'kysely', '@node-rs/argon2', '@node-rs/bcrypt', '@phc/format', 'apache-md5'],
   'gateway': ['gateway', 'routes', 'errors', 'fastify', '@fastify/http-proxy', 'undici'],
   'login': ['login', 'errors', 'fastify', '@fastify/formbody', 'secure-json-parse'],
   'ops': ['ops', 'errors', 'fastify', 'fastify-plugin', 'pino', 'prom-client'],
+  'remote': ['undici'],
   'persistent-state': ['storage', 'tokens', 'errors'],
   'listener': ['gateway', 'errors'],
 }

@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { StartupFault } from '../errors.ts'
 import type { CredentialSource, Subject } from './credential-source.ts'
-import { kindOf, type PasswordHasher } from './password-hash.ts'
+import { kindOf, readHash } from './hash-kinds.ts'
+import type { PasswordHasher } from './password-hash.ts'
 import { nameKey } from './user-name.ts'
 
 export interface HtpasswdOptions {
@@ -146,7 +147,7 @@ function parse (text: string): Omit<Content, 'version'> {
     const colon = line.indexOf(':')
     const [name, hash] = [line.slice(0, colon), line.slice(colon + 1).trim()]
     if (colon < 1 || kindOf(hash) === null) {
-      faults.push(`line ${index + 1} is passed over: it needs a name, a colon, and a hash of bcrypt, apr1, {SHA} or argon2 (crypt and plain text are not taken)`)
+      faults.push(`line ${index + 1} is passed over: it needs a name, a colon, and a hash of bcrypt, sha-crypt, apr1, {SHA} or argon2 (DES crypt and plain text are not taken)`)
       return
     }
     if (entries.has(nameKey(name))) faults.push(`line ${index + 1} is passed over: the name stands above already`)
@@ -155,13 +156,7 @@ function parse (text: string): Omit<Content, 'version'> {
   return { entries, faults, slowest: [...entries.values()].map(({ hash }) => hash).sort((one, other) => cost(other) - cost(one))[0] }
 }
 
-/** Only their order counts. */
 function cost (hash: string): number {
-  switch (kindOf(hash)) {
-    case 'argon2id': return 50
-    case 'bcrypt': return 2 ** Number(hash.slice(4, 6))
-    case 'apr1': return 2
-    case 'sha1': return 1
-    case null: return 0
-  }
+  const read = readHash(hash)
+  return 'fault' in read ? 0 : read.cost
 }

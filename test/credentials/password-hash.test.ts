@@ -1,7 +1,8 @@
 import { hash as bcrypt } from '@node-rs/bcrypt'
 import { hash as argon2Hash } from '@node-rs/argon2'
 import t from 'tap'
-import { createPasswordHasher, kindOf } from '../../src/credentials/password-hash.ts'
+import { createPasswordHasher } from '../../src/credentials/password-hash.ts'
+import { kindOf } from '../../src/credentials/hash-kinds.ts'
 import { Refusal } from '../../src/errors.ts'
 import { defaults } from '../login/config-of.ts'
 

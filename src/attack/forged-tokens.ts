@@ -2,7 +2,7 @@
 import { createHash, createHmac, createPrivateKey, createPublicKey, createSign, generateKeyPairSync, sign } from 'node:crypto'
 import { isHmac, shapes } from '../tokens/algorithms.ts'
 import type { PublicJwk } from '../tokens/key-ring.ts'
-import { forge, goodHeader, segment, signature, signSegments, type Pen } from './pen.ts'
+import { curveOrders, forge, goodHeader, segment, signature, signSegments, type Pen } from './pen.ts'
 
 export interface TwistedToken {
   readonly name: string
@@ -424,12 +424,6 @@ export function tokensOfAnotherKind ({ pen, claims, nowSeconds }: Target): Twist
     invalid('a subject', String(claims['sub'])),
   ]
 }
-
-const curveOrders = {
-  'P-256': 'ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551',
-  'P-384': 'ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973',
-  'P-521': '01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409',
-} as const
 
 /**
  * The other signature of ECDSA: (r, n − s) verifies as well as (r, s), and needs no key. Not among the twists, for a key that

@@ -67,7 +67,8 @@ export function parseResponse (text: string, closed: boolean): RawResponse {
   }
 }
 
-function isComplete (text: string): boolean {
+/** Whether the answer is whole by its own framing. */
+export function isComplete (text: string): boolean {
   const { status, header, body } = parseResponse(text, false)
   if (status === 0 || !text.includes('\r\n\r\n') || status < 200) return false
   const length = header('content-length')

@@ -1,6 +1,7 @@
 /** The command line as a whole: every command, its arguments and its help. What a command does is its file's matter. */
 import { Command, Option } from 'commander'
 import { collect, collectAttribute, collectHeader } from './arguments.ts'
+import type { AttackCommandOptions } from './attack.ts'
 import type { CheckOptions } from './check.ts'
 import type { ConfigOption } from './config-option.ts'
 import type { DemoOptions } from './demo.ts'
@@ -30,6 +31,13 @@ export function createProgram (): Command {
     .option('--json', 'print JSON: {ok, faults, warnings}')
     .addHelpText('after', example('gatewarden check --config config.yaml'))
     .action(async (options: CheckOptions) => { (await import('./check.ts')).check(options) })
+
+  program.command('attack')
+    .description('run every known attack against this configuration: started on loopback, before a recorder, with storage and keys of its own')
+    .addOption(config())
+    .option('--json', 'print JSON: {held, classes, bound, dialled, strangers, leftOut, milliseconds}')
+    .addHelpText('after', example('gatewarden attack --config config.yaml'))
+    .action(async (options: AttackCommandOptions) => { await (await import('./attack.ts')).attack(options) })
 
   program.command('demo')
     .description('show the whole story as real HTTP exchanges, then stay up for trying')

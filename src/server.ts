@@ -10,6 +10,7 @@ import { Refusal, StartupFault } from './errors.ts'
 import { admission } from './gateway/admission.ts'
 import { bearerToken } from './gateway/authenticate.ts'
 import { gateway, supportAllMethods } from './gateway/gateway.ts'
+import { hostConstraint } from './gateway/host-constraint.ts'
 import { compileIdentityHeaders } from './gateway/identity-headers.ts'
 import { createLiveConnections } from './gateway/live-connections.ts'
 import { createRequestIds, nextRequestId } from './gateway/request-ids.ts'
@@ -24,12 +25,16 @@ import { accessLog, logAuthEvent, type AuthEventLine } from './ops/logger.ts'
 import { createMetrics, type Metrics } from './ops/metrics.ts'
 import { refusalResponse } from './ops/refusal-response.ts'
 import { openPersistentState } from './persistent-state.ts'
-import { pathFault, pathOf } from './routes/canonical-path.ts'
+import { createDocumentFetcher, largestDocument } from './remote/fetch-document.ts'
+import { pathOf } from './routes/canonical-path.ts'
 import { compileRoutes, type Route, type RouteTable } from './routes/compile.ts'
+import { targetFault } from './routes/target-fault.ts'
 import { openRevocations } from './sessions/revocations.ts'
 import { createSessionService } from './sessions/session-service.ts'
 import { createAccessTokenMint } from './tokens/access-token.ts'
+import { createKeyKeeper, issuerKeyFolder } from './tokens/issuer-key-keeper.ts'
 import { openKeyRing } from './tokens/key-ring.ts'
+import { openTrustedIssuers } from './tokens/trusted-issuers.ts'
 import { createVerifierCache } from './tokens/verifier-cache.ts'
 import { createVerifier } from './tokens/verifier.ts'
 
@@ -57,15 +62,22 @@ export interface GatewayOptions {
 
 /** Throws a StartupFault. */
 export async function startGateway (config: Config, { log, now = Date.now }: GatewayOptions): Promise<Gateway> {
-  const state = await openPersistentState(config)
+  const state = await openPersistentState(config, (message) => { log.warn(message) })
   if (state.masterKeyWarning !== null) log.warn(state.masterKeyWarning)
   const live = createLiveConnections({ now, isEnded: (sessionId) => current.revocations.isEnded(sessionId) })
   const lasting: Lasting = {
-    ...state, live, log, now, metrics: createMetrics({
+    ...state,
+    live,
+    log,
+    now,
+    documents: createDocumentFetcher({ largest: largestDocument }),
+    issuerKeys: createKeyKeeper({ folder: issuerKeyFolder(config.storage), macKey: state.masterKey.derive('issuer-keys'), warn: (fields, message) => { log.warn(fields, message) } }),
+    metrics: createMetrics({
       tokenCache: () => current.cache.stats(),
       passwordHashing: () => current.hasher.stats(),
       liveConnections: () => live.counts(),
       endedSessions: () => current.revocations.size(),
+      trustedIssuers: () => current.trustedIssuers.stats(),
     })
   }
 
@@ -78,6 +90,8 @@ export async function startGateway (config: Config, { log, now = Date.now }: Gat
     await current.close()
     live.close()
     lasting.metrics.close()
+    await lasting.issuerKeys.flush()
+    await lasting.documents.close()
     await state.storage.close()
   }
 
@@ -119,6 +133,8 @@ export async function startGateway (config: Config, { log, now = Date.now }: Gat
 
 interface Lasting extends Awaited<ReturnType<typeof openPersistentState>> {
   readonly live: ReturnType<typeof createLiveConnections>
+  readonly documents: ReturnType<typeof createDocumentFetcher>
+  readonly issuerKeys: ReturnType<typeof createKeyKeeper>
   readonly metrics: Metrics
   readonly log: FastifyBaseLogger
   readonly now: () => number
@@ -128,7 +144,7 @@ type Application = Awaited<ReturnType<typeof openApplication>>
 
 /** Everything that one configuration makes, closed as one when the next takes over. */
 async function openApplication (config: Config, lasting: Lasting) {
-  const { storage, masterKey, live, metrics, log, now } = lasting
+  const { storage, masterKey, live, metrics, log, now, documents, issuerKeys } = lasting
   const { issuer, audience, accessToken, refreshToken } = config
   const { db } = storage
   const audit = (event: AuthEventLine) => {
@@ -140,12 +156,22 @@ async function openApplication (config: Config, lasting: Lasting) {
   const keyRing = await openKeyRing({ config, db, masterKey, now })
   const revocations = await openRevocations({ storage, rememberFor: accessToken.lifetime + accessToken.clockTolerance, now })
   revocations.onEnd((sessionIds) => { live.endSessions(sessionIds) })
-  const mint = createAccessTokenMint({ keyRing, issuer, audience, lifetime: accessToken.lifetime, now })
+  const trustedIssuers = await openTrustedIssuers({
+    trustedIssuers: config.trustedIssuers,
+    clockTolerance: accessToken.clockTolerance,
+    fetchDocument: documents.fetchDocument,
+    keeper: issuerKeys,
+    now,
+    log,
+    onFetch: metrics.countKeyFetch,
+  })
+  const mint = createAccessTokenMint({ keyRing, issuer, audience, lifetime: accessToken.lifetime, now, isForeignSubject: trustedIssuers.isForeignSubject })
   const cache = createVerifierCache(
-    createVerifier({ keyRing, issuer, audience, clockTolerance: accessToken.clockTolerance, now }),
+    createVerifier({ keyRing, issuer, audience, clockTolerance: accessToken.clockTolerance, now, foreignReader: trustedIssuers.readerOf }),
     { size: accessToken.cacheSize, clockTolerance: accessToken.clockTolerance, isEnded: revocations.isEnded, now }
   )
   keyRing.onChange(cache.clear)
+  trustedIssuers.onLoss(cache.clear)
 
   // Who somebody is, and what keeps them logged in
   const hasher = createPasswordHasher(config.passwords)
@@ -183,6 +209,7 @@ async function openApplication (config: Config, lasting: Lasting) {
     logController: new LogController({ disableRequestLogging: true }),
     childLoggerFactory: (logger) => logger,
     genReqId: createRequestIds(trustedProxies),
+    routerOptions: { constraints: { host: hostConstraint(table) } },
     trustProxy: (address: string) => trustedProxies.trusts(address),
     frameworkErrors: refuse,
     exposeHeadRoutes: false,
@@ -219,6 +246,7 @@ async function openApplication (config: Config, lasting: Lasting) {
   await app.ready()
 
   // What is done now and then, beside the requests
+  trustedIssuers.start()
   const chores = repeat(log, [
     { every: 15_000, what: 'key rotation', chore: async () => { await keyRing.maintain() } },
     { every: 60_000, what: 'cleaning of ended sessions', chore: async () => { await sessions.deleteExpired() } },
@@ -233,6 +261,7 @@ async function openApplication (config: Config, lasting: Lasting) {
     hasher,
     keyRing,
     revocations,
+    trustedIssuers,
     async close () {
       chores.stop()
       reloadKeys.stop()
@@ -240,6 +269,7 @@ async function openApplication (config: Config, lasting: Lasting) {
       await pool.close()
       revocations.close()
       keyRing.close()
+      trustedIssuers.close()
       await credentials.close()
     },
   }
@@ -271,7 +301,7 @@ async function openAdmin (config: Config, { log, metrics, storage }: Lasting, { 
 
 /** What a running process cannot change: its sockets and where its data lies. */
 function assertReloadable (running: Config, next: Config): void {
-  for (const key of ['listen', 'admin', 'storage', 'workers', 'limits.connections', 'limits.headers', 'keys.masterKey'] as const) {
+  for (const key of ['listen', 'admin', 'storage', 'storageOptions', 'workers', 'limits.connections', 'limits.headers', 'keys.masterKey'] as const) {
     if (JSON.stringify(valueAt(running, key)) !== JSON.stringify(valueAt(next, key))) {
       throw new StartupFault(`${key} has changed, which needs a restart; the configuration before goes on`)
     }
@@ -296,14 +326,14 @@ function forwardAuth (table: RouteTable, config: Config, trustsProxy: ForwardAut
   const byRoute = new Map(table.routes.map((route) => [route, { ...route.access, identityHeaders: pairs(route.identityHeaders) }]))
   return {
     trustsProxy,
-    matchRoute (method, uri) {
-      const fault = pathFault(uri)
-      if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
+    matchRoute (method, uri, host) {
       const path = pathOf(uri)
-      const found = table.match(method, path)
+      const found = table.match(method, path, host)
+      const fault = targetFault(uri, found !== null && 'route' in found ? found.route : undefined)
+      if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
       if (found === null) return null
       if ('allow' in found) return 'denied'
-      if (table.isAmbiguous(path, found.route.path)) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: 'a lenient reading of the path leads to another route' })
+      if (table.isAmbiguous(path, found.route.path, host)) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: 'a lenient reading of the path leads to another route' })
       return byRoute.get(found.route) ?? null
     },
     identityHeaders: pairs(config.identity.headers),

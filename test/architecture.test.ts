@@ -24,9 +24,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'config': ['config', 'routes', 'errors', 'typebox', 'yaml', 'ajv'],
   'routes': ['routes', 'errors'],
   'tokens': ['tokens', 'errors', 'fast-jwt', 'jose', 'lru-cache'],
-  'sessions': ['sessions', 'errors', 'kysely'],
+  'sessions': ['sessions', 'storage', 'errors', 'kysely'],
   'storage': ['storage', 'errors', 'kysely', '@photostructure/sqlite', 'pg'],
-  'credentials': ['credentials', 'sessions', 'errors', 'helper-process', 'kysely', '@node-rs/argon2', '@node-rs/bcrypt', '@phc/format', 'apache-md5'],
+  'credentials': ['credentials', 'sessions', 'storage', 'errors', 'helper-process', 'kysely', '@node-rs/argon2', '@node-rs/bcrypt', '@phc/format', 'apache-md5'],
   'gateway': ['gateway', 'routes', 'errors', 'fastify', '@fastify/http-proxy', 'undici'],
   'login': ['login', 'errors', 'fastify', '@fastify/formbody', 'secure-json-parse'],
   'ops': ['ops', 'errors', 'fastify', 'fastify-plugin', 'pino', 'prom-client'],
@@ -48,6 +48,12 @@ t.test('only a storage file knows a driver, and one file each driver', async (t)
     const users = new Set(imports.filter(({ to, typeOnly }) => to === driver && !typeOnly).map(({ file }) => file))
     t.ok([...users].every((file) => file.startsWith('storage/')), `${driver}: ${[...users].join(', ')}`)
     t.ok(users.size <= 1, `${driver} in one file`)
+  }
+})
+
+t.test('of storage, the rest knows types and locks; what opens one is up to those who start', async (t) => {
+  for (const { file, from, path, typeOnly } of imports) {
+    if ((from === 'sessions' || from === 'credentials') && !typeOnly && path.includes('/storage/')) t.match(path, /\/locks\.ts$/, file)
   }
 })
 

@@ -1,23 +1,29 @@
 /**
  * `gatewarden explain METHOD PATH`: what would become of a request, and why. It asks the same functions as the gateway, in the
- * same order; it sends nothing, and opens the storage only where a token has to be verified.
+ * same order; it opens the storage only where a token has to be verified, and sends nothing, but that it may have to fetch the keys
+ * of that token's issuer.
  */
 import { IncomingMessage, METHODS } from 'node:http'
 import { Socket } from 'node:net'
 import { ownPaths } from '../config/cross-checks.ts'
 import type { Config } from '../config/schema.ts'
-import { catalogue, Refusal } from '../errors.ts'
+import { askPatiently, catalogue, Refusal } from '../errors.ts'
+import { isHost } from '../gateway/admission.ts'
 import { upstreamPath } from '../gateway/forward.ts'
 import { compileHeaderNames } from '../gateway/header-names.ts'
 import { compileIdentityHeaders } from '../gateway/identity-headers.ts'
 import { compileRequestHeaders } from '../gateway/request-headers.ts'
 import { compileTrustedProxies } from '../gateway/trusted-proxies.ts'
 import { openPersistentState } from '../persistent-state.ts'
-import { pathFault, pathOf } from '../routes/canonical-path.ts'
+import { createDocumentFetcher, largestDocument } from '../remote/fetch-document.ts'
+import { pathOf } from '../routes/canonical-path.ts'
 import { compileRoutes, type Route, type RouteTable } from '../routes/compile.ts'
+import { targetFault } from '../routes/target-fault.ts'
 import { openRevocations } from '../sessions/revocations.ts'
 import type { Identity } from '../tokens/identity.ts'
+import { createKeyKeeper, issuerKeyFolder } from '../tokens/issuer-key-keeper.ts'
 import { openKeyRing } from '../tokens/key-ring.ts'
+import { openTrustedIssuers } from '../tokens/trusted-issuers.ts'
 import { createVerifier } from '../tokens/verifier.ts'
 import type { Header } from './arguments.ts'
 import { loadOrThrow, type ConfigOption } from './config-option.ts'
@@ -48,14 +54,15 @@ export async function explain (written: string, target: string, options: Explain
   const table = compileRoutes(config)
   const explanation: Explanation = { request: `${method} ${target}`, route: null, rule: null, caller: null, decision: 'forwarded', upstream: null }
   try {
-    const route = routeOf(method, target, table)
+    const host = hostOf(config, options.header)
+    const route = routeOf(method, target, host, table)
     if (route === null) {
       explanation.decision = 'answered by the gateway itself'
     } else {
       const { line, column, file } = faultAt(['routes', table.routes.indexOf(route)], '')
       explanation.route = `${route.name} (${file}:${line}:${column})`
       explanation.rule = route.access.description
-      assertUnambiguous(table, target, route)
+      assertUnambiguous(table, target, host, route)
       const identity = await identityOf(route, config, options)
       if (identity !== null) explanation.caller = describeCaller(identity)
       explanation.upstream = upstreamRequest({ method, target, route, identity, config, table, sent: options.header })
@@ -70,19 +77,20 @@ export async function explain (written: string, target: string, options: Explain
 }
 
 /** In the order of the gateway: admission, then its own endpoints, then the route table. null: one of its own. */
-function routeOf (method: string, target: string, table: RouteTable): Route | null {
-  const fault = pathFault(target)
-  if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
+function routeOf (method: string, target: string, host: string, table: RouteTable): Route | null {
+  if (!isHost(host)) throw new Refusal('GW_HOST_INVALID', { reason: 'no valid Host header' })
   const path = pathOf(target)
+  const found = table.match(method, path, host)
+  const fault = targetFault(target, found !== null && 'route' in found ? found.route : undefined)
+  if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
   if (ownPaths.includes(path) || /^\/auth\/sessions\/[^/]+$/.test(path)) return null
-  const found = table.match(method, path)
-  if (found === null) throw new Refusal('GW_ROUTE_NOT_FOUND', { reason: 'no route has a path that this one begins with' })
+  if (found === null) throw new Refusal('GW_ROUTE_NOT_FOUND', { reason: `no route for ${host} has a path that this one begins with` })
   if ('allow' in found) throw new Refusal('GW_METHOD_NOT_ALLOWED', { reason: `the route of this path takes ${found.allow === '' ? 'other methods' : found.allow}` })
   return found.route
 }
 
-function assertUnambiguous (table: RouteTable, target: string, route: Route): void {
-  if (table.isAmbiguous(pathOf(target), route.path)) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: 'a lenient reading of the path leads to another route' })
+function assertUnambiguous (table: RouteTable, target: string, host: string, route: Route): void {
+  if (table.isAmbiguous(pathOf(target), route.path, host)) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: 'a lenient reading of the path leads to another route' })
 }
 
 async function identityOf (route: Route, config: Config, options: ExplainOptions): Promise<Identity | null> {
@@ -100,16 +108,28 @@ async function verify (token: string, config: Config): Promise<Identity> {
   const { issuer, audience, accessToken: { lifetime, clockTolerance } } = config
   const now = Date.now
   const { storage, masterKey } = await openPersistentState(config)
+  const documents = createDocumentFetcher({ largest: largestDocument })
   try {
     const keyRing = await openKeyRing({ config, db: storage.db, masterKey, now })
     const revocations = await openRevocations({ storage, rememberFor: lifetime + clockTolerance, now })
-    const identity = createVerifier({ keyRing, issuer, audience, clockTolerance, now })(token)
+    const trustedIssuers = await openTrustedIssuers({
+      trustedIssuers: config.trustedIssuers,
+      clockTolerance,
+      fetchDocument: documents.fetchDocument,
+      keeper: { ...createKeyKeeper({ folder: issuerKeyFolder(config.storage), macKey: masterKey.derive('issuer-keys'), warn: () => {} }), keep () {} },
+      now,
+      log: { info () {}, warn () {} },
+    })
+    const verifier = createVerifier({ keyRing, issuer, audience, clockTolerance, now, foreignReader: trustedIssuers.readerOf })
+    const identity = await askPatiently(verifier, token)
+    trustedIssuers.close()
     const ended = identity.sessionId !== null && revocations.isEnded(identity.sessionId)
     revocations.close()
     keyRing.close()
     if (ended) throw new Refusal('GW_SESSION_ENDED', { reason: 'the session of this token has ended' })
     return identity
   } finally {
+    await documents.close()
     await storage.close()
   }
 }
@@ -153,11 +173,16 @@ function requestOf (config: Config, sent: readonly Header[]): IncomingMessage {
   const socket = new Socket()
   Object.defineProperty(socket, 'remoteAddress', { value: '127.0.0.1' })
   const request = new IncomingMessage(socket)
-  const { host } = new URL(config.issuer)
-  request.rawHeaders = ['Host', host, ...sent.filter(([name]) => name.toLowerCase() !== 'authorization').flat()]
+  const host = hostOf(config, sent)
+  request.rawHeaders = ['Host', host, ...sent.filter(([name]) => !['authorization', 'host'].includes(name.toLowerCase())).flat()]
   request.headers = { host }
   for (const [name, value] of sent) request.headers[name.toLowerCase()] ??= value
   return request
+}
+
+/** As `--header 'Host: …'` says; else that of the issuer, which clients use. */
+function hostOf (config: Config, sent: readonly Header[]): string {
+  return sent.find(([name]) => name.toLowerCase() === 'host')?.[1] ?? new URL(config.issuer).host
 }
 
 function describeCaller ({ subject, roles, scopes, expiresAt }: Identity): string {

@@ -1,6 +1,8 @@
 /** What must hold between the keys of a configuration that is well-formed for itself. */
 import type { KeyPath } from './fault.ts'
-import type { Config } from './schema.ts'
+import type { Config, RouteConfig } from './schema.ts'
+import { checkTrustedIssuers } from './trusted-issuers.ts'
+import { hostName } from '../routes/hosts.ts'
 
 export interface CrossFault {
   readonly path: KeyPath
@@ -8,7 +10,7 @@ export interface CrossFault {
 }
 
 export function crossCheck (config: Config): CrossFault[] {
-  return [...checkTokens(config), ...checkTimes(config), ...checkPorts(config), ...checkClients(config), ...checkRoutes(config), ...checkIdentity(config)]
+  return [...checkTokens(config), ...checkTimes(config), ...checkPorts(config), ...checkTrustedIssuers(config), ...checkClients(config), ...checkRoutes(config), ...checkIdentity(config)]
 }
 
 function checkTokens ({ accessToken, keys }: Config): CrossFault[] {
@@ -57,27 +59,50 @@ function checkClients ({ clients }: Config): CrossFault[] {
 export const ownPaths: readonly string[] = ['/auth/login', '/auth/refresh', '/auth/logout', '/auth/sessions', '/auth/verify', '/oauth/token', '/oauth/revoke', '/oauth/introspect', '/.well-known/jwks.json', '/.well-known/oauth-authorization-server']
 
 function checkRoutes ({ routes }: Config): CrossFault[] {
-  return routes.flatMap((route, index) => {
+  return [...checkHosts(routes), ...routes.flatMap((route, index) => {
     const faults: CrossFault[] = []
     const at = (key: string): KeyPath => ['routes', index, key]
     const own = ownPaths.find((path) => route.path.toLowerCase() === path || route.path.toLowerCase().startsWith(`${path}/`))
     if (own !== undefined) faults.push({ path: at('path'), message: `${own} is served by the gateway itself` })
     routes.slice(0, index).forEach((earlier, before) => {
+      if (!haveSameHost(earlier, route)) return
       if (earlier.path === route.path) {
         const shared = sharedMethods(earlier.methods, route.methods)
         if (shared !== null) faults.push({ path: at('path'), message: `routes[${before}] has this path already${shared}; which one is meant cannot be told` })
-      } else if (earlier.path.toLowerCase() === route.path.toLowerCase()) {
-        faults.push({ path: at('path'), message: `differs from routes[${before}] in case alone, which many upstreams pass over` })
+      } else if (folded(earlier.path) === folded(route.path)) {
+        faults.push({ path: at('path'), message: `differs from routes[${before}] in case alone, or in dots at the end of a segment, which many upstreams pass over` })
       }
     })
     return faults
+  })]
+}
+
+/** The router tells 31 answers of one path apart, and one is for the routes without hosts. */
+function checkHosts (routes: readonly RouteConfig[]): CrossFault[] {
+  const namedBy = new Map<string, number[]>()
+  routes.forEach(({ hosts = [] }, index) => {
+    for (const host of new Set(hosts.map(hostName))) namedBy.set(host, [...namedBy.get(host) ?? [], index])
   })
+  const different = new Set([...namedBy.values()].map((named) => named.join()))
+  return different.size > 30 ? [{ path: ['routes'], message: `has ${different.size} hosts, or lists of hosts, with routes of their own; there may be 30` }] : []
+}
+
+/** As an upstream on Windows reads it. */
+function folded (path: string): string {
+  return path.toLowerCase().split('/').map((segment) => segment.replace(/\.+$/, '')).join('/')
+}
+
+function haveSameHost (one: RouteConfig, other: RouteConfig): boolean {
+  if (one.hosts === undefined || other.hosts === undefined) return one.hosts === other.hosts
+  const hosts = other.hosts.map(hostName)
+  return one.hosts.some((host) => hosts.includes(hostName(host)))
 }
 
 /** null where no request could be meant for both. */
 function sharedMethods (one: readonly string[] | undefined, other: readonly string[] | undefined): string | null {
   if (one === undefined || other === undefined) return ', with all or some of its methods'
-  const shared = one.filter((method) => other.includes(method))
+  const withHead = (methods: readonly string[]) => methods.includes('GET') ? [...methods, 'HEAD'] : methods
+  const shared = [...new Set(withHead(one).filter((method) => withHead(other).includes(method)))]
   return shared.length === 0 ? null : `, with ${shared.join(', ')}`
 }
 

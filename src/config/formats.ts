@@ -35,9 +35,13 @@ export const formats: Readonly<Record<string, Format>> = {
   'duration': { matches: (text) => parseDuration(text) !== null, expected: 'a whole number and a unit, as in 500ms, 30s, 5m, 12h or 30d' },
   'size': { matches: (text) => parseSize(text) !== null, expected: 'a whole number and a unit, as in 512b, 64kb, 10mb or 1gb' },
   'route-path': { matches: isRoutePath, expected: 'a plain path such as / or /api: no slash at its end, no empty or dot segments, no percent-encoding, no `;`' },
+  'host': { matches: isHostName, expected: 'a host name or an address, without a port and without wildcards, as in api.example.com or [::1]' },
   'upstream': { matches: isUpstream, expected: 'http:// or https://, a host and a port, as in http://127.0.0.1:3000, without a path, a query or a user' },
   'issuer': { matches: isIssuer, expected: 'an http or https URL without a query, a fragment, a user or a slash at its end, as in https://login.example.com' },
-  'storage': { matches: (text) => /^sqlite:.+/.test(text), expected: 'sqlite: and the path of a file, as in sqlite:./data/gatewarden.db' },
+  'issuer-name': { matches: (text) => /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text), expected: 'at most 64 letters, digits, dots, underscores and hyphens, as in corp' },
+  'storage': { matches: (text) => /^sqlite:.+/.test(text) || isPostgresUrl(text), expected: 'sqlite: and the path of a file, as in sqlite:./data/gatewarden.db; or postgres://user:password@host:5432/database' },
+  'postgres-url': { matches: isPostgresUrl, expected: 'postgres://user:password@host:5432/database' },
+  'sql-name': { matches: (text) => /^[a-z_][a-z0-9_]{0,39}$/.test(text) && !text.startsWith('pg_'), expected: 'a plain name in lower case, as in gatewarden' },
   'cidr': { matches: isCidr, expected: 'an address or a network, as in 10.0.0.0/8 or fd00::/8' },
   'header-name': { matches: (text) => /^[A-Za-z0-9!#$%&'*+.^`|~-]+$/.test(text), expected: 'a header name without underscores, as in X-User-Id' },
   'method': { matches: (text) => /^[A-Z][A-Z-]{0,31}$/.test(text) && text !== 'CONNECT', expected: 'an HTTP method in capitals, as in GET' },
@@ -49,9 +53,19 @@ function isRoutePath (text: string): boolean {
   return /^(?:\/[A-Za-z0-9._~!$&'()*+,=:@-]+)+$/.test(text) && !/\/\.{1,2}(?:\/|$)/.test(text)
 }
 
+function isHostName (text: string): boolean {
+  if (text.startsWith('[')) return text.endsWith(']') && isIP(text.slice(1, -1)) === 6
+  return text.length <= 254 && /^[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?$/.test(text) && !text.includes('..')
+}
+
 function isUpstream (text: string): boolean {
   const url = URL.canParse(text) ? new URL(text) : null
   return url !== null && /^https?:$/.test(url.protocol) && url.pathname === '/' && !/[?#@]/.test(text) && url.hostname !== ''
+}
+
+/** The rest is read when it is opened, by who knows how to tell of it without a password. */
+function isPostgresUrl (text: string): boolean {
+  return /^postgres(?:ql)?:\/\/[^/]/.test(text)
 }
 
 function isIssuer (text: string): boolean {

@@ -29,6 +29,9 @@ const port = (written: number, description: string) =>
 const listOfText = (description: string) =>
   Type.Array(Type.String({ minLength: 1 }), { minItems: 1, description })
 
+const tokenTypes = ['at+jwt', 'JWT', 'untyped', 'id-token'] as const
+export type TokenType = (typeof tokenTypes)[number]
+
 const identityHeaders = (description: string, options: Record<string, unknown> = {}) =>
   Type.Unsafe<Readonly<Record<string, string>>>({
     type: 'object',
@@ -64,11 +67,30 @@ const htpasswdSource = Type.Object({
   roles: Type.Optional(listOfText('Roles of every user of this file.')),
 }, { additionalProperties: false, description: 'An Apache htpasswd file.' })
 
+/** What `allowPath` may name. */
+const pathForms = {
+  'encoded-slash': '`%2F` within a segment',
+  'encoded-backslash': '`%5C`',
+  'double-slash': 'empty segments, but not at the start',
+  'semicolon': 'segments of nothing but `;parameters`',
+  'needless-encoding': 'letters, digits and `-._` as escapes, as in `%41`',
+  'double-encoding': 'an escaped `%` before two hexadecimal digits, as in `%2541`',
+} as const
+
 const route = Type.Object({
   path: text('What it serves: `/api` matches `/api` and `/api/…`, never `/apix`. The longest path wins.', { format: 'route-path' }),
   methods: Type.Optional(Type.Array(Type.String({ format: 'method' }), {
     minItems: 1,
     description: 'Only these methods; others are answered 405. GET includes HEAD. All by default.',
+  })),
+  hosts: Type.Optional(Type.Array(Type.String({ format: 'host' }), {
+    minItems: 1,
+    description: 'Only requests whose Host is one of these: exactly, but for case, port and a trailing dot. Such routes come before all without hosts; within them the longest path wins. Every host by default.',
+  })),
+  allowPath: Type.Optional(Type.Array(Type.Unsafe<keyof typeof pathForms>({ type: 'string', enum: Object.keys(pathForms) }), {
+    minItems: 1,
+    uniqueItems: true,
+    description: `Forms of a path that are refused elsewhere, and that this route's upstream needs; the bytes arrive as they were sent. ${Object.entries(pathForms).map(([name, meaning]) => `\`${name}\`: ${meaning}`).join('; ')}. Whatever is allowed, a path is refused if any known reading of it has a dot segment or leads to another route. None by default.`,
   })),
   upstream: Type.Unsafe<string | readonly string[]>({
     anyOf: [
@@ -94,6 +116,41 @@ const route = Type.Object({
   }, { additionalProperties: false, description: 'Identity headers of this route.' })),
 }, { additionalProperties: false })
 
+/** Those that have a key pair: only such are taken of other issuers. */
+const pairAlgorithms = ['ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'EdDSA'] as const
+
+const trustedIssuer = Type.Object({
+  name: text('What its subjects are told apart by: they reach upstreams as `name|sub`. Letters, digits, `.`, `_` and `-`.', { format: 'issuer-name' }),
+  issuer: text('`iss` of its tokens, letter for letter. https, or http on loopback; anything else needs `allowInsecure`.'),
+  audience: Type.Unsafe<string | readonly string[]>({
+    anyOf: [
+      { type: 'string', minLength: 1 },
+      { type: 'array', minItems: 1, items: { type: 'string', minLength: 1 } },
+    ],
+    description: 'What `aud` of its tokens must be, or hold; of a list, any one.',
+  }),
+  jwksUri: Type.Optional(text('Where its keys are. By default they are found by OpenID Connect Discovery, under `issuer`.')),
+  algorithms: Type.Unsafe<readonly (typeof pairAlgorithms)[number][]>({
+    type: 'array', minItems: 1, items: { type: 'string', enum: [...pairAlgorithms] }, default: [...pairAlgorithms],
+    description: 'How its tokens may be signed. A key of it that names no algorithm serves the first of these that fits.',
+  }),
+  tokenTypes: Type.Unsafe<readonly TokenType[]>({
+    type: 'array', minItems: 1, items: { type: 'string', enum: [...tokenTypes] }, default: ['at+jwt', 'JWT'],
+    description: '`typ` of its tokens. `untyped`: tokens without one. ID tokens are refused by their marks (`nonce`, `at_hash`, …) unless `id-token` stands here too.',
+  }),
+  subject: word(['prefixed', 'as-is'] as const, { default: 'prefixed', description: '`as-is`: its subjects reach upstreams without the name before them. Whoever has the same subject elsewhere is then the same user.' }),
+  roles: Type.Optional(Type.Array(Type.String({ minLength: 1 }), { description: 'Only these of its roles are believed; all by default.' })),
+  scopes: Type.Optional(Type.Array(Type.String({ minLength: 1 }), { description: 'Only these of its scopes are believed; all by default.' })),
+  allowInsecure: Type.Boolean({ default: false, description: 'Its keys may come over plain http from another machine, and its `issuer` need be no URL. Who is on the network in between can then write tokens.' }),
+  keys: section('Its keys, as they are fetched and kept.', {
+    refreshEvery: duration('10m', 'How often they are fetched, in the background.'),
+    staleFor: duration('24h', 'How long keys that were fetched serve while the issuer cannot be reached. After it 503.'),
+    cooldown: duration('30s', 'A token of an unknown key has them fetched, but no more often than this.'),
+    timeout: duration('5s', 'How long a fetch may take; for as long a request of an unknown key waits at most.'),
+    file: Type.Optional(text('Where they are kept for a restart while the issuer is down. By default a file of the issuer’s name in `issuer-keys` beside the SQLite file; nowhere with PostgreSQL.', { format: 'path' })),
+  }),
+}, { additionalProperties: false, description: 'One whose tokens are accepted too.' })
+
 export const algorithms = [
   'ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'EdDSA', 'HS256', 'HS384', 'HS512',
 ] as const
@@ -109,7 +166,21 @@ export const configSchema = Type.Object({
   }),
   issuer: text('The public URL of this gateway: `iss` of its tokens, and the base of its metadata.', { format: 'issuer', default: 'http://localhost:8080' }),
   audience: text('`aud` of its tokens.', { default: 'api' }),
-  storage: text('`sqlite:PATH`; relative to the folder the gateway is started in.', { format: 'storage', default: 'sqlite:./data/gatewarden.db' }),
+  storage: text('`sqlite:PATH`, relative to the folder the gateway is started in; or `postgres://user:password@host:5432/database`, for several replicas.', { format: 'storage', secret: true, default: 'sqlite:./data/gatewarden.db' }),
+  storageOptions: section('Of PostgreSQL alone.', {
+    password: Type.Optional(secret('Instead of one in the URL.')),
+    listenUrl: Type.Optional(text('Where LISTEN connects, if `storage` leads to a pooler that hands out connections by transaction, such as PgBouncer.', { format: 'postgres-url', secret: true })),
+    schema: text('Holds all tables; made at the first start.', { format: 'sql-name', default: 'gatewarden' }),
+    poolSize: Type.Integer({ minimum: 1, maximum: 1_000, default: 10, description: 'Connections at most; one more listens.' }),
+    connectTimeout: duration('5s', 'For a connection, a free one of the pool included; and for a server that comes up while the gateway starts.'),
+    statementTimeout: duration('5s', 'For one statement. What takes longer is answered 503.'),
+    tls: section('The way to it.', {
+      mode: Type.Optional(word(['off', 'verify', 'no-verify'] as const, { description: '`verify` where `ca` or `cert` is given, else as `sslmode` in the URL says, else `off`. `no-verify` keeps off who listens, not who stands in between.' })),
+      ca: Type.Optional(text('PEM file of the authorities that are trusted, instead of those that Node trusts.', { format: 'path' })),
+      cert: Type.Optional(text('PEM file of the certificate to show.', { format: 'path' })),
+      key: Type.Optional(text('PEM file of its key.', { format: 'path' })),
+    }),
+  }),
 
   accessToken: section('The short-lived JWT (RFC 9068).', {
     algorithm: word(algorithms, { default: 'ES256', description: 'How it is signed. Asymmetric, so that whoever can check cannot forge; HS… needs `secret`.' }),
@@ -165,6 +236,7 @@ export const configSchema = Type.Object({
     maximumDelay: duration('15m', 'The longest delay.'),
     window: duration('15m', 'After so long without a failure the count starts anew.'),
   }),
+  trustedIssuers: Type.Array(trustedIssuer, { default: [], description: 'Others whose tokens are accepted too. Their tokens are verified, never issued, refreshed or ended here.' }),
   clients: Type.Array(Type.Object({
     id: text('Becomes `client_id` of its tokens.'),
     secret: Type.Optional(secret('Makes it a confidential client (Basic or form). Only such a one may introspect.')),
@@ -185,4 +257,5 @@ export const configSchema = Type.Object({
 export type Config = Static<typeof configSchema>
 export type RouteConfig = Config['routes'][number]
 export type AccessConfig = RouteConfig['access']
+export type TrustedIssuerConfig = Config['trustedIssuers'][number]
 export type Algorithm = Config['accessToken']['algorithm']

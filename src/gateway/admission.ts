@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { onRequestHookHandler } from 'fastify'
 import { Refusal } from '../errors.ts'
-import { pathFault } from '../routes/canonical-path.ts'
+import { targetFault } from '../routes/target-fault.ts'
 
 export const admission: onRequestHookHandler = function admission (request, reply, done) {
   try {
@@ -17,7 +17,7 @@ export const admission: onRequestHookHandler = function admission (request, repl
     reply.header('connection', 'close')
     throw refusal
   }
-  const fault = pathFault(request.raw.url ?? '')
+  const fault = targetFault(request.raw.url ?? '', request.routeOptions.config.route)
   if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
   done()
 }

@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyPluginAsync, HTTPMethods, onRequestHookHan
 import type { Dispatcher } from 'undici'
 import { Refusal } from '../errors.ts'
 import { pathOf } from '../routes/canonical-path.ts'
-import { allowedMethods, notForwarded, type Route, type RouteTable } from '../routes/compile.ts'
+import { allowedMethods, notForwarded, type Mount, type Route, type RouteTable } from '../routes/compile.ts'
 import type { Verify } from '../tokens/identity.ts'
 import { authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
@@ -38,24 +38,27 @@ export interface GatewayOptions {
 
 export const gateway: FastifyPluginAsync<GatewayOptions> = async (app, options) => {
   const { table, verify } = options
-  const steps = compileSteps(options)
+  const compile = compileSteps(options)
+  const steps = new Map(table.routes.map((route) => [route, compile(route)]))
   app.decorateRequest('identity', null)
-  for (const route of table.routes) {
-    await app.register(async (scope) => {
-      scope.addHook('onRequest', onlyThisRoute(table, route))
-      if (route.access.token !== 'none') {
-        scope.addHook('onRequest', authenticate(verify, route.access.token)) // who is calling?
-        scope.addHook('onRequest', authorize(route.access))                  // may they?
-      }
-      scope.addHook('onRequest', leaveBodyAlone)
-      scope.removeAllContentTypeParsers()
-      await scope.register(httpProxy, mount(route, steps(route), options.pool)) // strip, identify, forward
-    })
+  for (const place of table.mounts) {
+    for (const route of place.routes) {
+      await app.register(async (scope) => {
+        scope.addHook('onRequest', onlyThisRoute(table, route))
+        if (route.access.token !== 'none') {
+          scope.addHook('onRequest', authenticate(verify, route.access.token)) // who is calling?
+          scope.addHook('onRequest', authorize(route.access))                  // may they?
+        }
+        scope.addHook('onRequest', leaveBodyAlone)
+        scope.removeAllContentTypeParsers()
+        await scope.register(httpProxy, mount(route, place, steps.get(route) ?? compile(route), options.pool)) // strip, identify, forward
+      })
+    }
+    refuseOtherMethods(app, place)
   }
-  refuseOtherMethods(app, table.routes)
 }
 
-/** Everything that can be known before a request comes, per route. */
+/** Everything that can be known before a request comes, once per route. */
 function compileSteps (options: GatewayOptions) {
   const { table, trustedProxies, reservedPrefixes } = options
   const names = compileHeaderNames({
@@ -88,14 +91,15 @@ function compileSteps (options: GatewayOptions) {
 type Steps = ReturnType<ReturnType<typeof compileSteps>>
 
 /** http-proxy does the mounting: prefix, methods, scope. What happens to a request is `handler`, which is ours. */
-function mount (route: Route, { forward, forwardWebSocket }: Steps, pool: Dispatcher) {
-  const prefix = route.path === '/' ? '' : route.path
+function mount (route: Route, place: Mount, { forward, forwardWebSocket }: Steps, pool: Dispatcher) {
+  const prefix = place.at === '/' ? '' : place.at
   const httpMethods = route.methods ?? forwardable()
   return {
     prefix,
     upstream: route.upstreams[0]?.origin ?? '',
     httpMethods: [...httpMethods],
     config: { route },
+    constraints: constraintsOf(place),
     undici: pool,
     // The path was read once, by canonical-path; http-proxy would parse the query and write it again.
     preRewrite: () => '/',
@@ -110,7 +114,7 @@ function mount (route: Route, { forward, forwardWebSocket }: Steps, pool: Dispat
 /** Before any rule: the bytes that were matched must lead here in every reading that an upstream could have. */
 function onlyThisRoute (table: RouteTable, route: Route): onRequestHookHandler {
   return function onlyThisRoute (request, _reply, done) {
-    if (table.isAmbiguous(pathOf(request.raw.url ?? ''), route.path)) {
+    if (table.isAmbiguous(pathOf(request.raw.url ?? ''), route.path, request.headers.host)) {
       throw new Refusal('GW_PATH_AMBIGUOUS', { reason: 'a lenient reading of the path leads to another route' })
     }
     done()
@@ -126,21 +130,24 @@ const leaveBodyAlone: onRequestHookHandler = function leaveBodyAlone (request, _
   done()
 }
 
+function constraintsOf ({ group }: Mount) {
+  return group === null ? {} : { host: group }
+}
+
 /** A method that no route of a path takes is refused there, and never falls through to a shorter path. */
-function refuseOtherMethods (app: FastifyInstance, routes: readonly Route[]): void {
-  for (const path of new Set(routes.map((route) => route.path))) {
-    const here = routes.filter((route) => route.path === path)
-    const taken = here.flatMap((route) => route.methods ?? forwardable())
-    const method = supported(app).filter((one) => !taken.includes(one))
-    const allow = allowedMethods(here)
-    for (const url of path === '/' ? ['/*'] : [path, `${path}/*`]) {
-      app.route({
-        url,
-        method,
-        onRequest: () => { throw new Refusal('GW_METHOD_NOT_ALLOWED', { allow }) },
-        handler: () => {},
-      })
-    }
+function refuseOtherMethods (app: FastifyInstance, place: Mount): void {
+  const taken = place.routes.flatMap((route) => route.methods ?? forwardable())
+  const method = supported(app).filter((one) => !taken.includes(one))
+  const allow = allowedMethods(place.routes)
+  // All that http-proxy mounts: a path that it knows letter by letter comes before one that ends in `*`, whatever the host.
+  for (const url of place.at === '/' ? ['/', '/*'] : [place.at, `${place.at}/`, `${place.at}/*`]) {
+    app.route({
+      url,
+      method,
+      constraints: constraintsOf(place),
+      onRequest: () => { throw new Refusal('GW_METHOD_NOT_ALLOWED', { allow }) },
+      handler: () => {},
+    })
   }
 }
 

@@ -1,7 +1,7 @@
 /** Forward-auth: another proxy asks whether to let a request through, and as whom; the rules are those of the routes. */
 import type { FastifyRequest, RouteHandlerMethod } from 'fastify'
 import type { Identity } from '../tokens/identity.ts'
-import { Refusal } from '../errors.ts'
+import { askPatiently, Refusal } from '../errors.ts'
 import { headerValues } from './header-values.ts'
 import type { LoginServices } from './login-services.ts'
 
@@ -9,10 +9,10 @@ export interface ForwardAuth {
   /** Whether the peer's word about the request it asks for is taken. */
   readonly trustsProxy: (address: string | undefined) => boolean
   /**
-   * The route that a request would take. `uri` is the target as the other proxy got it, query included. `denied`: a path
-   * that is served, but not by this method. Throws a Refusal for a path that can be read in two ways.
+   * The route that a request would take. `uri` is the target as the other proxy got it, query included, and `host` its Host.
+   * `denied`: a path that is served, but not by this method. Throws a Refusal for a path that can be read in two ways.
    */
-  readonly matchRoute: (method: string, uri: string) => ForwardedRoute | 'denied' | null
+  readonly matchRoute: (method: string, uri: string, host: string) => ForwardedRoute | 'denied' | null
   /** The headers that tell an upstream who is calling, where no route says otherwise. */
   readonly identityHeaders: IdentityHeaders
 }
@@ -29,7 +29,7 @@ export type IdentityHeaders = (identity: Identity) => Iterable<readonly [name: s
 
 /**
  * `GET /auth/verify`: 200 with the identity headers, 401 or 403. A trusted proxy that sends X-Forwarded-Method and
- * X-Forwarded-Uri (Traefik and Caddy do) gets the rule of the route they lead to. Without them, from anybody else, or
+ * X-Forwarded-Uri (Traefik and Caddy do) gets the rule of the route they lead to, at the host that X-Forwarded-Host says. Without them, from anybody else, or
  * where they lead nowhere, a token is needed. `?roles=a,b` and `?scopes=` in the URL that the proxy asks are demands of its
  * operator, on top: any value of a kind will do.
  */
@@ -37,7 +37,7 @@ export function verify (services: LoginServices, forwardAuth: ForwardAuth): Rout
   return async function verify (request, reply) {
     const demands = readDemands(request.query)
     const route = forwardedRoute(forwardAuth, request)
-    const identity = identify(services, request, demands === null ? route?.token ?? 'required' : 'required')
+    const identity = await identify(services, request, demands === null ? route?.token ?? 'required' : 'required')
     if (identity !== null) {
       if (route !== null && !route.allows(identity)) throw denied('the rule of the route', route.scope)
       if (demands !== null) assertDemands(identity, demands)
@@ -47,10 +47,10 @@ export function verify (services: LoginServices, forwardAuth: ForwardAuth): Rout
   }
 }
 
-function identify ({ bearerToken, verify }: LoginServices, request: FastifyRequest, token: ForwardedRoute['token']): Identity | null {
+async function identify ({ bearerToken, verify }: LoginServices, request: FastifyRequest, token: ForwardedRoute['token']): Promise<Identity | null> {
   if (token === 'none') return null
   const bearer = bearerToken(request)
-  if (bearer !== null) return verify(bearer)
+  if (bearer !== null) return await askPatiently(verify, bearer)
   if (token === 'optional') return null
   throw new Refusal('GW_TOKEN_MISSING')
 }
@@ -66,7 +66,9 @@ function forwardedRoute ({ trustsProxy, matchRoute }: ForwardAuth, { raw }: Fast
   if (method === undefined || uri === undefined || methods.length + uris.length > 2) {
     throw new Refusal('GW_HEADER_INVALID', { reason: 'X-Forwarded-Method and X-Forwarded-Uri, once each' })
   }
-  const route = matchRoute(method, uri)
+  const [host = raw.headers.host ?? '', ...others] = headerValues(raw, 'x-forwarded-host')
+  if (others.length > 0 || host.includes(',')) throw new Refusal('GW_HEADER_INVALID', { reason: 'X-Forwarded-Host, once' })
+  const route = matchRoute(method, uri, host)
   if (route === 'denied') throw denied('the method, on this path', null)
   return route
 }

@@ -110,15 +110,21 @@ const MOST_CHARACTERS = 65_536
 
 const lenientChanges: readonly ((path: string) => string)[] = [
   (path) => path.includes('%') ? decodeEscapes(path).toLowerCase() : path,
+  // IIS.
+  (path) => path.replace(/%u([0-9a-f]{4})/g, (_escape, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)).toLowerCase()),
   (path) => path.normalize('NFKC').toUpperCase().toLowerCase(),
   (path) => path.split(/[?#]/, 1)[0] ?? '',
-  (path) => path.replaceAll('\\', '/'),
+  // The others are what Windows makes slashes of when it fits a name into a code page.
+  (path) => path.replace(/[\\\u2044\u2215\u2216]/g, '/'),
   (path) => path.replace(/\/{2,}/g, '/'),
   (path) => path.includes(';') ? path.split('/').map(withoutParameters).join('/') : path,
   (path) => path.split('/').map(withoutTail).join('/'),
 ]
 
-/** What is allowed on purpose still has no dot segment, no authority (`//host`) and no control character, however it is read. */
+/**
+ * What is allowed on purpose still has no dot segment, no authority (`//host`), no control character and nothing that is no UTF-8
+ * (overlong forms among it: to some, `%c0%ae` is a dot), however it is read.
+ */
 function readingsFault (path: string): string | null {
   const readings = readingsOf(path)
   if (readings === null) return 'percent-encoding upon percent-encoding'
@@ -132,7 +138,7 @@ function readingsFault (path: string): string | null {
 
 const DOT_SEGMENT = /(?:^|[/\\])\.{1,2} *(?:[/\\;]|$)/
 // eslint-disable-next-line no-control-regex -- they are what is looked for
-const CONTROL = /[\0-\x1f\x7f]/
+const CONTROL = /[\0-\x1f\x7f\ufffd]/
 
 const SLASH = 0x2f
 const PERCENT = 0x25
@@ -181,8 +187,10 @@ function escapeEnd (target: string, index: number, allowed: number): number {
     if (byte === 0x5c) return (allowed & pathAllowances['encoded-backslash']) === 0 ? -3 : index + 3
     // RFC 3986 §2.3: an encoded unreserved character is the same as a plain one, and no producer should make it.
     // `~` alone is let through, as old encoders write %7E; no route path depends on it (lenientReading decodes it).
-    if (isUnreserved(byte)) return -2
-    if (byte === PERCENT && /^(?:[0-9a-f]{2}|u[0-9a-f]{4})/i.test(target.slice(index + 3, index + 8))) return -4
+    if (isUnreserved(byte)) return (allowed & pathAllowances['needless-encoding']) === 0 ? -2 : index + 3
+    if (byte === PERCENT && /^(?:[0-9a-f]{2}|u[0-9a-f]{4})/i.test(target.slice(index + 3, index + 8))) {
+      return (allowed & pathAllowances['double-encoding']) === 0 ? -4 : index + 3
+    }
     return index + 3
   }
   return utf8End(target, index, byte)

@@ -17,6 +17,10 @@ t.test('what each format takes, and what it does not', async (t) => {
       right: ['/', '/api', '/api/v1', '/a.b', '/.well-known', '/a:b@c', '/...', "/a'b(c)*+,=!$&~"],
       wrong: ['', 'api', '/api/', '//', '//api', '/a//b', '/.', '/..', '/a/./b', '/a/../b', '/a/..', '/%61', '/a;b', '/a?b', '/a#b', '/a b', '/a\\b', '/ä', '/a\n', '/a\0', 'http://a/b', '/{id}'],
     },
+    'host': {
+      right: ['api.example.com', 'API.example.com.', 'localhost', 'a_b.test', '127.0.0.1', '[::1]', 'xn--bcher-kva.example'],
+      wrong: ['', '.', 'a:80', '*.example.com', 'a b', 'a/b', 'a..b', '-a', 'a-', '[::1', '::1', '[1.2.3.4]', 'bücher.example', 'user@a', `${'a'.repeat(255)}`],
+    },
     'upstream': {
       right: ['http://127.0.0.1:3000', 'https://api.example', 'http://[::1]:3000', 'http://localhost', 'http://orders:3000/'],
       wrong: ['', '127.0.0.1:3000', 'ftp://a', 'http://', 'http://a/b', 'http://a?b', 'http://a#b', 'http://user:secret@a', 'http://user@a', 'http://a:99999', 'unix:/run/x', '//a', 'javascript:alert(1)', 'http://a b'],

@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { RouteConfig } from '../../src/config/schema.ts'
 import { compileRoutes } from '../../src/routes/compile.ts'
+import { hostName } from '../../src/routes/hosts.ts'
 
 const defaults = { stripPrefix: false, preserveHost: false, forwardAuthorization: false, websocket: true, access: 'public' as const, upstream: 'http://127.0.0.1:1' }
 
@@ -65,4 +66,28 @@ t.test('a route says otherwise than the defaults', async (t) => {
   const [plain, special] = table({ path: '/' }, { path: '/x', timeout: 5, limits: { body: 7 }, identity: { headers: { 'X-Me': 'email' } }, stripPrefix: true }).routes
   t.match(plain, { timeout: 30_000, bodyLimit: 1_000, identityHeaders: { 'X-User-Id': 'sub' }, stripLength: 0 })
   t.match(special, { timeout: 5, bodyLimit: 7, identityHeaders: { 'X-Me': 'email' }, stripLength: 2 })
+})
+
+t.test('a host comes before a path, and the routes without hosts are what is left', async (t) => {
+  const routes = table({ path: '/' }, { path: '/api/v2' }, { path: '/', hosts: ['b.test'] }, { path: '/api', hosts: ['a.test', 'B.test.'] }, { path: '/only', hosts: ['a.test'], methods: ['GET'] })
+  const at = (host: string, path: string, method = 'GET') => {
+    const found = routes.match(method, path, host)
+    return found === null ? null : 'route' in found ? found.route.name : `405 ${found.allow}`
+  }
+  t.equal(at('a.test', '/api/v2/x'), 'a.test,B.test./api')
+  t.equal(at('A.TEST:81', '/api'), 'a.test,B.test./api')
+  t.equal(at('a.test', '/x'), '/')
+  t.equal(at('b.test.', '/x'), 'b.test/')
+  t.equal(at('b.test', '/api/v2'), 'a.test,B.test./api')
+  t.equal(at('c.test', '/api/v2'), '/api/v2')
+  t.equal(at('', '/api'), '/')
+  t.equal(at('a.test', '/only', 'POST'), '405 GET, HEAD')
+  t.equal(at('b.test', '/only', 'POST'), 'b.test/')
+  t.ok(routes.isAmbiguous('/API', '/', 'a.test'))
+  t.notOk(routes.isAmbiguous('/API', '/', 'c.test'))
+})
+
+t.test('a Host names a host whatever its case, its port, its trailing dot, or the spelling of its address', async (t) => {
+  const names: [host: string, name: string][] = [['API.test:1', 'api.test'], ['api.test.', 'api.test'], ['[::1]:80', '[::1]'], ['[0:0::1]', '[::1]'], ['[::FFFF:1.2.3.4]', '[::ffff:102:304]'], ['[junk', ''], ['a..', 'a.'], ['', '']]
+  for (const [host, name] of names) t.equal(hostName(host), name, host)
 })

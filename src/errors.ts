@@ -46,6 +46,7 @@ export const catalogue = {
   GW_INTERNAL: { status: 500, error: 'server_error', description: 'The gateway failed. The request id names the line in its log.' },
   GW_UPSTREAM_UNREACHABLE: { status: 502, error: 'bad_gateway', description: 'The upstream cannot be reached.' },
   GW_UPSTREAM_BROKEN: { status: 502, error: 'bad_gateway', description: 'The upstream gave no valid answer.' },
+  GW_KEYS_UNAVAILABLE: { status: 503, error: 'unavailable', description: 'The keys of the issuer of this token are not known at the moment. Try again as Retry-After says.' },
   GW_UNAVAILABLE: { status: 503, error: 'unavailable', description: 'The gateway cannot answer this now. Try again later.' },
   GW_DRAINING: { status: 503, error: 'unavailable', description: 'The gateway is shutting down. Try again.' },
   GW_UPSTREAM_TIMEOUT: { status: 504, error: 'gateway_timeout', description: 'The upstream did not answer in time.' },
@@ -59,6 +60,8 @@ export interface RefusalDetails {
   readonly cause?: unknown
   /** Becomes `Retry-After`. Whole seconds. */
   readonly retryAfterSeconds?: number
+  /** What the refusal hangs on: once this has settled, the same question may be answered otherwise. Never rejects. */
+  readonly settled?: Promise<void>
   /** Becomes `Allow` of a 405. */
   readonly allow?: string
   /** Becomes `scope` in the challenge of a 403 (RFC 6750 §3.1). */
@@ -81,6 +84,16 @@ export class Refusal extends Error {
     this.statusCode = catalogue[code].status
     this.error = catalogue[code].error
     this.details = details
+  }
+}
+
+/** Asks at once; where the refusal hangs on something that is under way, a second and last time when that has settled. */
+export function askPatiently<Question, Answer> (ask: (question: Question) => Answer, question: Question): Answer | Promise<Answer> {
+  try {
+    return ask(question)
+  } catch (thrown) {
+    if (!(thrown instanceof Refusal) || thrown.details.settled === undefined) throw thrown
+    return thrown.details.settled.then(() => ask(question))
   }
 }
 

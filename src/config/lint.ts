@@ -1,7 +1,9 @@
 /** What is allowed but dangerous: each with its place, the danger, and the remedy. `check` and `start` show the same. */
 import { isIP } from 'node:net'
 import type { KeyPath } from './fault.ts'
+import { isLoopback } from './loopback.ts'
 import type { Config } from './schema.ts'
+import { lintTrustedIssuers } from './trusted-issuers.ts'
 
 export interface ConfigWarning {
   readonly path: KeyPath
@@ -10,7 +12,7 @@ export interface ConfigWarning {
 }
 
 export function lintConfig (config: Config): ConfigWarning[] {
-  return [...lintNetwork(config), ...lintTokens(config), ...lintRoutes(config), ...lintIdentity(config)]
+  return [...lintNetwork(config), ...lintStorage(config), ...lintTokens(config), ...lintTrustedIssuers(config), ...lintRoutes(config), ...lintIdentity(config)]
 }
 
 function lintNetwork ({ issuer, listen, admin, trustedProxies }: Config): ConfigWarning[] {
@@ -23,6 +25,16 @@ function lintNetwork ({ issuer, listen, admin, trustedProxies }: Config): Config
     if (bits !== undefined && Number(bits) < (isIP(address) === 4 ? 8 : 16)) warnings.push({ path: ['trustedProxies', index], message: 'So wide a network holds clients too, and what they say of their own address would be believed. Name the proxies.' })
   })
   return warnings
+}
+
+function lintStorage ({ storage, storageOptions: { tls } }: Config): ConfigWarning[] {
+  if (!storage.startsWith('postgres')) return []
+  const url = URL.canParse(storage) ? new URL(storage) : null
+  const host = url?.searchParams.get('host') ?? url?.hostname ?? ''
+  const off = tls.mode === undefined ? tls.ca === undefined && tls.cert === undefined && (url?.searchParams.get('sslmode') ?? 'disable') === 'disable' : tls.mode === 'off'
+  if (url === null || isLoopback(host) || host.startsWith('/')) return []
+  if (off) return [{ path: ['storage'], message: 'Password hashes and sessions cross the network in the clear, and who is on it can change them. Set storageOptions.tls, or see that only the gateway and the database are on it.' }]
+  return tls.mode === 'no-verify' ? [{ path: ['storageOptions', 'tls', 'mode'], message: 'Whoever stands in between can pose as the database. Name its CA in storageOptions.tls.ca.' }] : []
 }
 
 function lintTokens ({ accessToken, refreshToken }: Config): ConfigWarning[] {
@@ -62,8 +74,4 @@ function lintIdentity ({ identity, routes }: Config): ConfigWarning[] {
 
 function isBelow (path: string, above: string): boolean {
   return path !== above && (above === '/' || path.startsWith(`${above}/`))
-}
-
-function isLoopback (host: string): boolean {
-  return host === 'localhost' || host.endsWith('.localhost') || host === '[::1]' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }

@@ -1,6 +1,6 @@
 /** 1  who is calling?   the bearer token of the request → request.identity, or 401. */
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
-import { Refusal } from '../errors.ts'
+import { askPatiently, Refusal } from '../errors.ts'
 import type { Access } from '../routes/access.ts'
 import type { Identity, Verify } from '../tokens/identity.ts'
 
@@ -15,10 +15,27 @@ export function authenticate (verify: Verify, token: Access['token']): onRequest
   const optional = token === 'optional'
   return function authenticate (request, _reply, done) {
     const bearer = bearerToken(request)
-    if (bearer !== null) request.identity = verify(bearer)
-    else if (!optional) throw new Refusal('GW_TOKEN_MISSING')
+    if (bearer !== null) {
+      const identity = askPatiently(verify, bearer)
+      if (identity instanceof Promise) {
+        awaitIdentity(identity, request, done)
+        return
+      }
+      request.identity = identity
+    } else if (!optional) {
+      throw new Refusal('GW_TOKEN_MISSING')
+    }
     done()
   }
+}
+
+/** The keys of another issuer are being fetched: this one request waits for them, and no other. */
+function awaitIdentity (identity: Promise<Identity>, request: FastifyRequest, done: (error?: Error) => void): void {
+  identity.then((known) => {
+    request.identity = known
+    // Who went away meanwhile gets nothing done.
+    done(request.raw.socket.destroyed ? new Refusal('GW_REQUEST_INVALID', { reason: 'the client went away' }) : undefined)
+  }, done)
 }
 
 /**

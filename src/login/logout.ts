@@ -1,6 +1,6 @@
 /** A refresh token or a bearer token → its session is over, everywhere; telling others of it is the session service's. */
 import type { FastifyRequest, RouteHandlerMethod } from 'fastify'
-import { Refusal } from '../errors.ts'
+import { askPatiently, Refusal } from '../errors.ts'
 import { bodyLimit, jsonObject, textMember } from './body.ts'
 import { callerFacts, type LoginServices } from './login-services.ts'
 
@@ -26,8 +26,10 @@ async function endByAccessToken ({ sessions, verify, bearerToken, audit }: Login
   const token = bearerToken(request)
   if (token === null) throw new Refusal('GW_BODY_INVALID', { reason: 'neither a refresh token nor a bearer token' })
   try {
-    const { sessionId, subject } = verify(token)
-    if (sessionId !== null && await sessions.endById(sessionId, 'logout', subject)) {
+    const { sessionId, subject } = await askPatiently(verify, token)
+    // Its login is elsewhere, and goes on there.
+    if (sessionId === null) throw new Refusal('GW_ACCESS_DENIED', { reason: 'a token of another issuer has no session here' })
+    if (await sessions.endById(sessionId, 'logout', subject)) {
       audit({ ...callerFacts(request), event: 'logout', subject, session_id: sessionId })
     }
   } catch (thrown) {

@@ -49,7 +49,8 @@ export function introspect (services: LoginServices, authenticateClient: Authent
     if (client?.confidential !== true) throw new Refusal('GW_CLIENT_INVALID', { reason: 'introspection is for confidential clients' })
     const token = formParameter(form, 'token', bodyLimit)
     const identity = proven(services, token)
-    if (identity !== null) return accessTokenView(identity)
+    // Another issuer's token is for that issuer to vouch for.
+    if (identity !== null) return identity.sessionId === null ? { active: false } : accessTokenView(identity)
     const session = await services.sessions.inspect(token)
     if (session === null) return { active: false }
     const { sessionId, subject, clientId, expiresAt } = session

@@ -16,12 +16,15 @@ export interface MetricsSources {
   readonly passwordHashing: () => { readonly running: number, readonly queued: number, readonly rejected: number }
   readonly liveConnections: () => { readonly websocket: number, readonly stream: number }
   readonly endedSessions: () => number
+  readonly trustedIssuers?: () => readonly { readonly name: string, readonly keys: number, readonly ageSeconds: number | null }[]
 }
 
 export interface Metrics {
   /** The same pattern gets the same object, so that counts outlive a reload. */
   route (pattern: string): RouteMetrics
   countAuthEvent (event: { readonly event: string, readonly outcome?: unknown }): void
+  /** A fetch of a trusted issuer's keys. Both come from the configuration and the code, not from the issuer. */
+  countKeyFetch (issuer: string, outcome: string): void
   render (): Promise<{ readonly contentType: string, readonly body: string }>
   close (): void
 }
@@ -39,6 +42,7 @@ export function createMetrics (sources: MetricsSources): Metrics {
   registerRouteMetrics(registry, routes)
   registerAuthMetrics(registry, authEvents)
   registerSources(registry, sources)
+  const countKeyFetch = registerIssuerMetrics(registry, sources.trustedIssuers ?? (() => []))
   const processMetrics = registerProcessMetrics(registry)
 
   return {
@@ -54,6 +58,7 @@ export function createMetrics (sources: MetricsSources): Metrics {
         if (key === event || key === `${event} ${String(outcome)}`) authEvents[key] = (authEvents[key] ?? 0) + 1
       }
     },
+    countKeyFetch,
     async render () {
       return { contentType: registry.contentType, body: await registry.metrics() }
     },
@@ -187,6 +192,26 @@ function registerSources (registry: Registry, { tokenCache, passwordHashing, liv
     metric.set({ kind: 'stream' }, stream)
   })
   gauge(registry, 'gatewarden_ended_sessions', 'Ended sessions that are remembered because a token of theirs may not have expired.', [], (metric) => { metric.set(endedSessions()) })
+}
+
+/** → counts a fetch. */
+function registerIssuerMetrics (registry: Registry, issuers: NonNullable<MetricsSources['trustedIssuers']>): Metrics['countKeyFetch'] {
+  const fetches = new Map<string, Map<string, number>>()
+  counter(registry, 'gatewarden_issuer_key_fetches_total', 'Fetches of the keys of trusted issuers, by their outcome.', ['issuer', 'outcome'], (metric) => {
+    for (const [issuer, outcomes] of fetches) for (const [outcome, count] of outcomes) metric.inc({ issuer, outcome }, count)
+  })
+  gauge(registry, 'gatewarden_issuer_keys', 'Keys of trusted issuers that verify tokens now.', ['issuer'], (metric) => {
+    metric.reset()
+    for (const { name, keys } of issuers()) metric.set({ issuer: name }, keys)
+  })
+  gauge(registry, 'gatewarden_issuer_keys_age_seconds', 'Time since the keys of a trusted issuer were fetched; absent without keys.', ['issuer'], (metric) => {
+    metric.reset()
+    for (const { name, ageSeconds } of issuers()) if (ageSeconds !== null) metric.set({ issuer: name }, ageSeconds)
+  })
+  return function countKeyFetch (issuer, outcome) {
+    const outcomes = fetches.get(issuer) ?? new Map<string, number>()
+    fetches.set(issuer, outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1))
+  }
 }
 
 /** A counter whose values are kept elsewhere, as plain numbers, and copied at a scrape. */

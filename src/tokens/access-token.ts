@@ -26,12 +26,14 @@ export interface AccessTokenMintOptions {
   /** Milliseconds; whole seconds count, and at least one. */
   readonly lifetime: number
   readonly now: () => number
+  /** Whether a subject is written as those of another issuer are. */
+  readonly isForeignSubject?: (subject: string) => boolean
 }
 
 type Sign = (payload: Record<string, unknown>) => string
 
 /** The mint throws GW_INTERNAL rather than hand out a token that our own verifier would refuse. */
-export function createAccessTokenMint ({ keyRing, issuer, audience, lifetime, now }: AccessTokenMintOptions): MintAccessToken {
+export function createAccessTokenMint ({ keyRing, issuer, audience, lifetime, now, isForeignSubject = () => false }: AccessTokenMintOptions): MintAccessToken {
   const expiresInSeconds = Math.max(1, Math.floor(lifetime / 1000))
   if (expiresInSeconds > longestLife) throw new StartupFault(`accessToken.lifetime is more than ${longestLife / 86_400} days: an access token is short-lived, and minutes are usual`)
   const signers = new WeakMap<SigningKey, Sign>()
@@ -48,6 +50,8 @@ export function createAccessTokenMint ({ keyRing, issuer, audience, lifetime, no
 
   return function mintAccessToken ({ subject, sessionId, clientId, roles, scopes, claims }) {
     if (!isName(subject)) throw new Refusal('GW_INTERNAL', { reason: 'the subject is empty, too long, or has control characters: no token is made for it' })
+    // A user who could choose such a name would be somebody else's to every upstream.
+    if (isForeignSubject(subject)) throw new Refusal('GW_INTERNAL', { reason: 'the subject is written as that of a trusted issuer: no token is made for it' })
     const iat = Math.floor(now() / 1000)
     const key = keyRing.signingKey()
     const token = withLowerS(signerOf(key)({

@@ -2,7 +2,7 @@
 import { badForGood } from './bad-token.ts'
 import type { Identity } from './identity.ts'
 
-export interface OwnClaims {
+export interface ReadClaims {
   readonly identity: Identity
   /** Seconds since the epoch, as is `identity.expiresAt`. */
   readonly issuedAt: number
@@ -26,7 +26,7 @@ const longestText = 512
 const unprintable = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]|\p{Cs}/u
 
 /** Throws a BadToken when a claim is absent, of another type or of another issuer or audience. */
-export function readOwnClaims (claims: Readonly<Record<string, unknown>>, expected: { issuer: string, audience: string }): OwnClaims {
+export function readOwnClaims (claims: Readonly<Record<string, unknown>>, expected: { issuer: string, audience: string }): ReadClaims {
   // Own members only: `constructor` is no claim of anybody's.
   for (const name of requiredClaims) {
     if (!Object.hasOwn(claims, name)) throw badForGood(`${name} is absent`)
@@ -67,16 +67,16 @@ export function isName (value: unknown): value is string {
 }
 
 /** RFC 7519 allows fractions and our mint writes none. 1e400 is Infinity once parsed, and no safe integer. */
-function isTime (value: unknown): value is number {
+export function isTime (value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) > 0
 }
 
-function isListOfText (value: unknown): value is string[] {
+export function isListOfText (value: unknown): value is string[] {
   return Array.isArray(value) && value.every((item) => typeof item === 'string')
 }
 
 /** One object serves every request of the token: what one handler changed, the next request would believe. */
-function deepFreeze<Value> (value: Value): Value {
+export function deepFreeze<Value> (value: Value): Value {
   if (typeof value !== 'object' || value === null) return value
   for (const member of Object.values(value)) deepFreeze(member)
   return Object.freeze(value)

@@ -1,6 +1,7 @@
 /** A signed JWT in compact form, read in one way only, before any of it is believed: RFC 7515 §3.1, RFC 8725 §3. */
 import type { VerifyingKey } from './key-ring.ts'
 import { badForGood, badForNow } from './bad-token.ts'
+import type { ReadClaims } from './own-claims.ts'
 import { readStrictJson } from './strict-json.ts'
 
 /** Characters. A request's headers may hold no more than `limits.headers`; a token that is longer is none of ours. */
@@ -10,13 +11,25 @@ export interface StrictJwt {
   readonly key: VerifyingKey
   readonly payload: Readonly<Record<string, unknown>>
   readonly signature: Buffer
+  /** Null for a token that must be one of ours: its claims are yet to be read. */
+  readonly foreign: ForeignReading | null
 }
+
+/** What another issuer's token says, and what of it is checked again with its signature. */
+export interface ForeignReading {
+  readonly key: VerifyingKey
+  readonly claims: ReadClaims
+}
+
+/** Reads the token of one other issuer by the rules of that issuer. Throws a BadToken, or that its keys are unknown. */
+export type ReadForeign = (header: Readonly<Record<string, unknown>>, payload: Readonly<Record<string, unknown>>) => ForeignReading
 
 /**
  * Throws a BadToken for anything but three canonical base64url parts, a header of exactly `alg`, `typ` and `kid`, a kid that
  * is one of ours, the very algorithm of that key, and a payload that is a JSON object. The signature is not checked here.
+ * `iss` decides by whose rules and keys a token is to be judged, and nothing else: until then it is but a claim.
  */
-export function readStrictJwt (token: string, keyOf: (kid: string) => VerifyingKey | undefined): StrictJwt {
+export function readStrictJwt (token: string, keyOf: (kid: string) => VerifyingKey | undefined, foreignReader?: (iss: unknown) => ReadForeign | undefined): StrictJwt {
   if (typeof token !== 'string') throw badForNow('not a string')
   if (token.length > longestToken) throw badForNow('longer than a token may be')
   const first = token.indexOf('.')
@@ -24,10 +37,11 @@ export function readStrictJwt (token: string, keyOf: (kid: string) => VerifyingK
   // Five parts are a JWE (RFC 7516 §3.1).
   if (first < 0 || second < 0 || token.includes('.', second + 1)) throw badForGood('not three parts')
 
-  const key = readHeader(objectIn('header', token.slice(0, first)), keyOf)
+  const header = objectIn('header', token.slice(0, first))
   const signature = bytesIn('signature', token.slice(second + 1))
   const payload = objectIn('payload', token.slice(first + 1, second))
-  return { key, payload, signature }
+  const foreign = foreignReader?.(payload['iss'])?.(header, payload) ?? null
+  return { key: foreign === null ? readHeader(header, keyOf) : foreign.key, payload, signature, foreign }
 }
 
 /**

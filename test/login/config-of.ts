@@ -23,6 +23,7 @@ export function configOf (changes: ConfigChanges): Config {
     timeouts: { connect: 3_000, upstream: 30_000, idle: 300_000, clientHeaders: 10_000, clientBody: 30_000, keepAlive: 72_000, drain: 10_000, tokenGrace: 2_000 },
     credentials: [{ type: 'store' }],
     clients: [],
+    trustedIssuers: [],
     identity: { headers: { 'X-User-Id': 'sub' }, reservedPrefixes: ['X-User-'] },
     trustedProxies: [],
     log: { level: 'info', access: false },

@@ -55,7 +55,7 @@ editors find [the JSON Schema](../schema/gatewarden.schema.json) by a first line
 - Beside every key marked *secret*, \`keyFile\` names a file that holds the value. Relative paths start at the file's folder, but for
   \`storage\`, which starts at the folder that the gateway is started in.
 - \`gatewarden check\` shows every fault at once, with file, line and column, and what is allowed but dangerous.
-- SIGHUP, or a change of the file, reloads as a whole or not at all. A change of ${code('listen', 'admin', 'storage', 'workers', 'keys.masterKey', 'limits.headers', 'limits.connections')} needs a restart.
+- SIGHUP, or a change of the file, reloads as a whole or not at all. A change of ${code('listen', 'admin', 'storage', 'storageOptions', 'workers', 'keys.masterKey', 'limits.headers', 'limits.connections')} needs a restart.
 
 | key | value | default | |
 |---|---|---|---|

@@ -2,7 +2,7 @@
 import { dirname, join } from 'node:path'
 import type { Config } from './config/schema.ts'
 import type { Storage } from './storage/database.ts'
-import { openStorage } from './storage/open-storage.ts'
+import { isPostgresUrl, openStorage } from './storage/open-storage.ts'
 import { openMasterKey, type MasterKey } from './tokens/master-key.ts'
 
 export interface PersistentState {
@@ -14,13 +14,14 @@ export interface PersistentState {
   readonly masterKeyWarning: string | null
 }
 
-/** Throws a StartupFault. Whoever opens it closes `storage`. */
-export async function openPersistentState (config: Pick<Config, 'storage' | 'keys'>): Promise<PersistentState> {
-  const storage = await openStorage(config.storage)
+/** Throws a StartupFault. Whoever opens it closes `storage`. `warn` is told of what is allowed but unwise about that. */
+export async function openPersistentState (config: Pick<Config, 'storage' | 'storageOptions' | 'keys'>, warn: (message: string) => void = () => {}): Promise<PersistentState> {
+  const storage = await openStorage(config.storage, { postgres: config.storageOptions, warn })
   try {
     const { masterKey, created, warning } = openMasterKey({
       configured: config.keys.masterKey,
-      fileBesideData: join(dirname(config.storage.replace(/^sqlite:/, '')), 'master.key'),
+      // Replicas on one database share one key, which none of their folders holds.
+      fileBesideData: isPostgresUrl(config.storage) ? null : join(dirname(config.storage.replace(/^sqlite:/, '')), 'master.key'),
     })
     return { storage, masterKey, masterKeyCreated: created, masterKeyWarning: warning }
   } catch (error) {

@@ -45,7 +45,7 @@ export async function setPassword (name: string, options: PasswordOption): Promi
 
 export async function withUsers (options: ConfigOption, work: (store: UserStore) => Promise<void>): Promise<void> {
   const { config } = loadOrThrow(options.config)
-  const storage = await openStorage(config.storage)
+  const storage = await openStorage(config.storage, { postgres: config.storageOptions })
   try {
     await work(createUserStore({
       db: storage.db,

@@ -8,6 +8,7 @@ import { sql } from 'kysely'
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
 import type { Database } from '../storage/database.ts'
+import { lockAlone } from '../storage/locks.ts'
 import { nameKey } from './user-name.ts'
 
 export interface Attempt {
@@ -58,6 +59,8 @@ export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle 
   async function count (counters: readonly Counter[]): Promise<number> {
     const time = now()
     return await db.transaction().execute(async (transaction) => {
+      // Of two replicas that look at once, the one that is too many knows of the other.
+      await lockAlone(transaction, ...counters.map(({ key }) => key))
       const rows = await transaction.selectFrom('login_attempts').selectAll().where('key', 'in', counters.map(({ key }) => key)).execute()
       // A clock that was set back must not make a delay longer than the longest.
       const blocked = Math.max(0, ...rows.map((row) => Math.min(row.blocked_until, time + config.maximumDelay)))
@@ -96,8 +99,11 @@ export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle 
 
   /** This attempt alone: whoever has one password of their own would else wash away the traces of all their guesses at others'. */
   async function takeBack (counters: readonly Counter[]): Promise<void> {
-    await db.updateTable('login_attempts').set({ failures: sql`failures - 1`, blocked_until: 0 })
-      .where('key', 'in', counters.map(({ key }) => key)).where('failures', '>', 0).execute()
+    await db.transaction().execute(async (transaction) => {
+      await lockAlone(transaction, ...counters.map(({ key }) => key))
+      await transaction.updateTable('login_attempts').set({ failures: sql`failures - 1`, blocked_until: 0 })
+        .where('key', 'in', counters.map(({ key }) => key)).where('failures', '>', 0).execute()
+    })
   }
 
   async function remember (origin: string): Promise<void> {

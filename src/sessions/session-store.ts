@@ -1,6 +1,7 @@
 /** The sessions' rows, and what each verb promises under concurrency. Times are milliseconds since the epoch. */
 import { sql, type Selectable, type Transaction } from 'kysely'
 import type { Database, SessionsTable, Tables } from '../storage/database.ts'
+import { lockAlone, lockTogether } from '../storage/locks.ts'
 
 export type Session = Selectable<SessionsTable>
 
@@ -31,7 +32,12 @@ export interface SessionStore {
 export function createSessionStore (db: Database): SessionStore {
   return {
     async insert (session) {
-      await db.insertInto('sessions').values(session).execute()
+      await db.transaction().execute(async (transaction) => {
+        // Who ends the subject's sessions just now has not seen this one: it is written when they are done, and whoever looks
+        // at the subject after that sees what they did.
+        await lockTogether(transaction, subjectLock(session.subject))
+        await transaction.insertInto('sessions').values(session).execute()
+      })
     },
 
     async find (id) {
@@ -73,22 +79,31 @@ export function createSessionStore (db: Database): SessionStore {
     },
 
     async deleteDead (time, endedBefore, limit) {
-      const dead = db.selectFrom('sessions').select('id')
-        .where('access_until', '<', time)
-        .where((or) => or.or([or('expires_at', '<', Math.min(time, endedBefore)), or('ended_at', '<', endedBefore)]))
-        .limit(limit)
-      const { numDeletedRows } = await db.deleteFrom('sessions').where('id', 'in', dead).executeTakeFirst()
-      return Number(numDeletedRows)
+      return await db.transaction().execute(async (transaction) => {
+        // Replicas that clean at once would each find the same rows, and wait for each other's in any order.
+        await lockAlone(transaction, 'cleaning of sessions')
+        const dead = transaction.selectFrom('sessions').select('id')
+          .where('access_until', '<', time)
+          .where((or) => or.or([or('expires_at', '<', Math.min(time, endedBefore)), or('ended_at', '<', endedBefore)]))
+          .limit(limit)
+        const { numDeletedRows } = await transaction.deleteFrom('sessions').where('id', 'in', dead).executeTakeFirst()
+        return Number(numDeletedRows)
+      })
     },
   }
 }
 
 /** Ends all live sessions of a subject within a transaction of the caller's, so that both happen or neither. */
 export async function endSessionsOf (transaction: Transaction<Tables>, subject: string, reason: string, time: number): Promise<string[]> {
+  await lockAlone(transaction, subjectLock(subject))
   const rows = await transaction.updateTable('sessions').set({ ended_at: time, end_reason: reason })
     .where('subject', '=', subject)
     .where('ended_at', 'is', null)
     .returning('id')
     .execute()
   return rows.map(({ id }) => id)
+}
+
+function subjectLock (subject: string): string {
+  return `sessions of ${subject}`
 }

@@ -91,6 +91,14 @@ export interface Tables {
 
 export type Database = Kysely<Tables>
 
+/** What somebody, this process or another, has committed. */
+export type Change =
+  /** Milliseconds since the epoch in `access_until`. */
+  | { readonly kind: 'ended', readonly sessions: readonly Pick<SessionsTable, 'id' | 'access_until'>[] }
+  | { readonly kind: 'keys' }
+  /** Something, which is to be looked for. `missed`: changes of long ago may have gone untold. */
+  | { readonly kind: 'anything', readonly missed: boolean }
+
 export interface Storage {
   readonly db: Database
   readonly engine: 'sqlite' | 'postgres'
@@ -98,7 +106,9 @@ export interface Storage {
    * Calls back soon (well under a second) after anybody, this process or another, has committed a change; returns what ends that.
    * A listener does not throw.
    */
-  onChange (listener: () => void): () => void
+  onChange (listener: (change: Change) => void): () => void
+  /** All that was committed before has been told to the listeners: a time of `performance.now()`; -Infinity while nobody knows. */
+  toldUntil (): number
   /** Rejects when the storage cannot be reached or written to. */
   ping (): Promise<void>
   close (): Promise<void>

@@ -1,12 +1,26 @@
 /** The schema's history. A new step is added at the end; one that has been released is never changed. */
 import { Migrator, sql, type Kysely, type Migration } from 'kysely'
 import { StartupFault } from '../errors.ts'
+import type { SessionsTable } from './database.ts'
+
+export interface MigrateOptions {
+  /** PostgreSQL: the schema that holds the tables; made where it is missing. */
+  readonly schema: string
+  /** The fault that an engine's error stands for, if it is one that can be named. */
+  readonly explain: (error: unknown) => StartupFault | null
+}
 
 /** Brings the schema up to date; safe when several processes start at once. Throws a StartupFault. */
-export async function migrate<Tables> (db: Kysely<Tables>): Promise<void> {
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
+export async function migrate<Tables> (db: Kysely<Tables>, postgres?: MigrateOptions): Promise<void> {
+  const migrator = new Migrator({
+    db,
+    provider: { getMigrations: async () => migrationsIn(postgres?.schema ?? null) },
+    ...postgres === undefined ? {} : { migrationTableSchema: postgres.schema },
+  })
   const { error } = await migrator.migrateToLatest()
   if (error === undefined) return
+  const fault = postgres?.explain(error) ?? null
+  if (fault !== null) throw fault
   const message = error instanceof Error ? error.message : ''
   if (message.includes('corrupted migrations')) {
     throw new StartupFault('the storage was written by a newer version of Gatewarden; use that version, or a backup from before it', { cause: error })
@@ -17,7 +31,8 @@ export async function migrate<Tables> (db: Kysely<Tables>): Promise<void> {
   throw new StartupFault('the storage cannot be brought up to date; it must be writable, and not damaged', { cause: error })
 }
 
-const migrations: Record<string, Migration> = {
+/** `schema`: PostgreSQL's; null for SQLite. */
+const migrationsIn = (schema: string | null): Record<string, Migration> => ({
   '0001-first-schema': {
     async up (db: Kysely<unknown>) {
       await db.schema.createTable('users')
@@ -85,7 +100,21 @@ const migrations: Record<string, Migration> = {
       await db.schema.alterTable('sessions').addColumn('access_until', 'bigint', (column) => column.notNull().defaultTo(0)).execute()
       await db.schema.alterTable('sessions').addColumn('credential_tag', 'text').execute()
       // How long these have access tokens, nobody has noted: no longer than they live.
-      await sql`update sessions set access_until = expires_at`.execute(db)
+      await (db as Kysely<{ sessions: SessionsTable }>).updateTable('sessions').set(({ ref }) => ({ access_until: ref('expires_at') })).execute()
     },
   },
-}
+
+  '0003-word-of-changes': {
+    async up (db: Kysely<unknown>) {
+      // SQLite tells by itself that somebody has written (PRAGMA data_version).
+      if (schema === null) return
+      // By trigger, so that no way of ending a session is forgotten, an operator's own UPDATE included.
+      const ended = sql.id(schema, 'tell_of_ended_session')
+      await sql`create function ${ended}() returns trigger language plpgsql as $$ begin perform pg_notify('gatewarden_' || tg_table_schema, 'ended ' || new.access_until || ' ' || new.id); return null; end $$`.execute(db)
+      await sql`create trigger tell_of_end after update of ended_at on ${sql.id(schema, 'sessions')} for each row when (old.ended_at is null and new.ended_at is not null) execute function ${ended}()`.execute(db)
+      const keys = sql.id(schema, 'tell_of_changed_keys')
+      await sql`create function ${keys}() returns trigger language plpgsql as $$ begin perform pg_notify('gatewarden_' || tg_table_schema, 'keys'); return null; end $$`.execute(db)
+      await sql`create trigger tell_of_change after insert or update or delete on ${sql.id(schema, 'keys')} for each statement execute function ${keys}()`.execute(db)
+    },
+  },
+})

@@ -1,21 +1,31 @@
 /** A storage URL → one database, opened, brought up to date, watched for what others write, and closed. */
 import { Kysely, sql } from 'kysely'
 import { StartupFault } from '../errors.ts'
-import type { Storage, Tables } from './database.ts'
+import type { Change, Storage, Tables } from './database.ts'
 import { migrate } from './migrations.ts'
+import type { PostgresOptions } from './postgres-url.ts'
 import { openSqliteDatabase } from './sqlite.ts'
 
 /** Milliseconds between two looks for what other processes have written. */
 const POLL = 200
 
 export interface StorageOptions {
-  /** Milliseconds that a query waits for a lock of another process. */
+  /** SQLite: milliseconds that a query waits for a lock of another process. */
   readonly patience?: number
+  /** What `storageOptions` says; PostgreSQL cannot be opened without. */
+  readonly postgres?: PostgresOptions
+  /** Told of what is allowed but unwise. */
+  readonly warn?: (message: string) => void
 }
 
-/** `url`: `sqlite:PATH`. Throws a StartupFault: one line, and what to do. */
-export async function openStorage (url: string, { patience = 5_000 }: StorageOptions = {}): Promise<Storage> {
-  if (!url.startsWith('sqlite:')) throw new StartupFault('`storage` must begin with sqlite:')
+/** `url`: `sqlite:PATH` or `postgres://…`. Throws a StartupFault: one line, and what to do. */
+export async function openStorage (url: string, { patience = 5_000, postgres, warn = () => {} }: StorageOptions = {}): Promise<Storage> {
+  if (isPostgresUrl(url) && postgres !== undefined) {
+    // Who keeps to SQLite neither waits for the driver nor has it in memory.
+    const { openPostgresStorage } = await import('./postgres.ts')
+    return await openPostgresStorage(url, { options: postgres, warn })
+  }
+  if (!url.startsWith('sqlite:')) throw new StartupFault('`storage` must begin with sqlite: or postgres://')
   const path = url.slice('sqlite:'.length)
   // To SQLite these are no files, or not the one that is named: sessions and keys would be gone with the process.
   if (path === '' || path.startsWith(':memory:') || path.startsWith('file:')) {
@@ -30,18 +40,20 @@ export async function openStorage (url: string, { patience = 5_000 }: StorageOpt
     throw error
   }
 
-  const listeners = new Set<() => void>()
+  const listeners = new Set<(change: Change) => void>()
   let seen = dataVersion()
+  let toldUntil = performance.now()
   const poll = setInterval(() => {
     try {
       const version = dataVersion()
+      toldUntil = performance.now()
       if (version === seen) return
       seen = version
     } catch {
       // Cannot be read just now: the next look finds what has changed since.
       return
     }
-    for (const listener of listeners) listener()
+    for (const listener of listeners) listener({ kind: 'anything', missed: false })
   }, POLL)
   poll.unref()
 
@@ -52,6 +64,7 @@ export async function openStorage (url: string, { patience = 5_000 }: StorageOpt
       listeners.add(listener)
       return () => { listeners.delete(listener) }
     },
+    toldUntil: () => toldUntil,
     async ping () {
       // A write that changes nothing: a full disk or a read-only file system is noticed too.
       await db.transaction().execute(async (transaction) => {
@@ -64,4 +77,8 @@ export async function openStorage (url: string, { patience = 5_000 }: StorageOpt
       await db.destroy()
     },
   }
+}
+
+export function isPostgresUrl (url: string): boolean {
+  return /^postgres(?:ql)?:\/\//.test(url)
 }

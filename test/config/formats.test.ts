@@ -35,7 +35,9 @@ t.test('what each format takes, and what it does not', async (t) => {
     },
     'header-name': { right: ['X-User-Id', 'x', "!#$%&'*+.^`|~-"], wrong: ['', 'X_User_Id', 'X User', 'X:', 'X-Üser', 'X\r\nY', 'X\0', '(x)'] },
     'method': { right: ['GET', 'POST', 'M-SEARCH', 'PURGE'], wrong: ['', 'get', 'Get', 'CONNECT', 'GET ', '-', 'G'.repeat(33)] },
-    'storage': { right: ['sqlite:./data/x.db', 'sqlite:/var/lib/x'], wrong: ['', 'sqlite:', './x.db', 'mysql://x', 'SQLITE:x'] },
+    'postgres-url': { right: ['postgres://u:p@h:5432/d', 'postgresql://u@h/d'], wrong: ['', 'postgres://', 'sqlite:./x.db', 'Postgres://h/d', ' postgres://h/d'] },
+    'sql-name': { right: ['gatewarden', '_a1', 'x'.repeat(40)], wrong: ['', 'Gatewarden', '1a', 'a b', 'a"b', 'pg_x', 'x'.repeat(41), 'a.b'] },
+    'storage': { right: ['sqlite:./data/x.db', 'sqlite:/var/lib/x', 'postgres://u:p@h:5432/d'], wrong: ['', 'sqlite:', './x.db', 'mysql://x', 'SQLITE:x'] },
     'path': { right: ['x', '/a b/c', '../x'], wrong: ['a\0b'] },
   }
   t.strictSame(Object.keys(formats).filter((name) => !['duration', 'size'].includes(name)).sort(), Object.keys(cases).sort())

@@ -79,7 +79,7 @@ t.test('no fault says what a secret is, however it is wrong', async (t) => {
     hmac(`secret: "${leak}`), hmac(`secret: [${leak}]`), hmac(`secret: { a: ${leak} }`), hmac(`secret: ${leak} }`), hmac(`secret: \${${leak}:}`), hmac(`secret: \${A-${leak}}`),
     `accessToken:\n  secret: |${leak}\n${routes}`, `accessToken:\n  secret: >-${leak}\n${routes}`, `accessToken: secret: ${leak}\n${routes}`, `accessToken:\n  secret ${leak}\n${routes}`,
     `accessToken:\n  secret: x\n ${leak}\n${routes}`, `accessToken:\n\tsecret: ${leak}\n${routes}`, `keys: { masterKey: ${leak} }\n${routes}`, `clients: [{ id: a, secret: [${leak}] }]\n${routes}`,
-    `clients: [{ id: a, secret: ${leak}, secret: ${leak} }]\n${routes}`, `issuer: https://user:${leak}@host\n${routes}`, `storage: postgres://user:${leak}@host/db\n${routes}`,
+    `clients: [{ id: a, secret: ${leak}, secret: ${leak} }]\n${routes}`, `issuer: https://user:${leak}@host\n${routes}`, `storage: mysql://user:${leak}@host/db\n${routes}`, `storageOptions: { listenUrl: mysql://user:${leak}@host/db }\n${routes}`, `storageOptions: { password: [${leak}] }\n${routes}`,
     routes.replace('http://127.0.0.1:3000', `http://user:${leak}@host`), hmac('secret: "${LEAK}"'), `listen: { port: "\${LEAK}" }\n${routes}`, `log: { level: "\${LEAK}" }\n${routes}`, `accessToken: { lifetime: "\${LEAK}" }\n${routes}`,
   ]
   for (const yaml of wrong) {

@@ -24,9 +24,16 @@ export const password = 'correct horse battery staple'
 /** Whoever asks: no client was named, and each session will do. */
 export const anyClient = { clientId: null, mayUse: () => true }
 
+/** Each test has a storage of its own, empty when it is first opened. */
 export type OpenStorage = (t: Test) => Promise<Storage>
 
-export const openSqlite: OpenStorage = async (t) => await openStorage(`sqlite:${t.testdir()}/gatewarden.db`)
+const folders = new WeakMap<Test, string>()
+
+export const openSqlite: OpenStorage = async (t) => {
+  const folder = folders.get(t) ?? t.testdir()
+  folders.set(t, folder)
+  return await openStorage(`sqlite:${folder}/gatewarden.db`)
+}
 
 export async function startSessions (t: Test, open: OpenStorage = openSqlite) {
   const clock = { time: someTime }

@@ -67,7 +67,7 @@ t.test('a start that cannot be: one clear line', async (t) => {
     [`sqlite:${folder}/file/gatewarden.db`, /^the folder of the storage cannot be made: .*\/file \(EEXIST\)/],
     [`sqlite:${folder}/file/below/gatewarden.db`, /^the folder of the storage cannot be made: .* \(ENOTDIR\)/],
     [`sqlite:${folder}/newer.db`, /^the storage was written by a newer version of Gatewarden/],
-    ['mysql://x', /^`storage` must begin with sqlite:/],
+    ['mysql://x', /^`storage` must begin with sqlite: or postgres:/],
     ['sqlite:', /^`storage` must name a file/],
     ['sqlite::memory:', /^`storage` must name a file/],
     [`sqlite:file:${folder}/uri.db?mode=memory`, /^`storage` must name a file/],
@@ -229,7 +229,7 @@ t.test('while another process holds the file, a write waits for it, and everythi
 t.test('who has enough of being told is told no more', async (t) => {
   const storage = await start(t)
   let told = 0
-  const first = new Promise<void>((resolve) => { storage.onChange(resolve) })
+  const first = new Promise<void>((resolve) => { storage.onChange(() => { resolve() }) })
   const end = storage.onChange(() => { told++ })
   end()
   await storage.db.insertInto('meta').values({ key: 'a', value: '' }).execute()

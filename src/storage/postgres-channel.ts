@@ -1,0 +1,117 @@
+/**
+ * LISTEN on a connection of its own, that tells when it no longer hears: it sends itself a word through the server, twice a second,
+ * and what was committed before a word that came back has come before it. Lost, it is tried again for as long as it takes.
+ */
+import { randomBytes } from 'node:crypto'
+import { connectClient, type PostgresClient } from './postgres-connections.ts'
+import type { PostgresAddress } from './postgres-url.ts'
+
+export interface ChannelOptions {
+  readonly address: PostgresAddress
+  readonly connectTimeout: number
+  /** As in NOTIFY. */
+  readonly name: string
+  readonly onPayload: (payload: string) => void
+  /** It hears, from now on: whatever was committed before is to be read. */
+  readonly onUp: () => void
+  /** It hears nothing: called when that is found out, and each second for as long as it lasts. */
+  readonly onDown: () => void
+}
+
+export interface Channel {
+  /** What was committed before has been told: a time of `performance.now()`; -Infinity where it has never heard anything. */
+  heardUntil (): number
+  close (): Promise<void>
+}
+
+/** Milliseconds. */
+const BEAT = 500
+/** Of a word that has not come back. */
+const SILENCE = 2_000
+const FIRST_DELAY = 100
+const LONGEST_DELAY = 5_000
+
+export function openChannel ({ address, connectTimeout, name, onPayload, onUp, onDown }: ChannelOptions): Channel {
+  let heard = -Infinity
+  let up = false
+  let closed = false
+  let client = null as PostgresClient | null
+  let wake = () => {}
+
+  const whileDown = setInterval(() => { if (!up) onDown() }, 1_000).unref()
+
+  function setUp (now: boolean): void {
+    if (up === now || closed) return
+    up = now
+    if (up) onUp()
+    else onDown()
+  }
+
+  /** Returns when it hears nothing any more. Throws where it could not begin. */
+  async function hold (): Promise<void> {
+    const connection = client = await connectClient(address, { statementTimeout: null, connectTimeout, answerTimeout: SILENCE })
+    const own = `gatewarden_beat_${randomBytes(8).toString('hex')}`
+    const sent = new Map<string, number>()
+    let count = 0
+    const gone = new Promise<void>((resolve) => { connection.onEnd(resolve) })
+    connection.onNotification((payload) => {
+      if (!payload.startsWith(own)) {
+        onPayload(payload)
+        return
+      }
+      heard = Math.max(heard, sent.get(payload) ?? -Infinity)
+      sent.delete(payload)
+      setUp(true)
+    })
+    const beat = () => {
+      const time = performance.now()
+      const [oldest = time] = sent.values()
+      if (time - oldest > SILENCE) {
+        connection.destroy()
+        return
+      }
+      const word = `${own} ${++count}`
+      sent.set(word, time)
+      // A fault ends the connection, or the word does not come back.
+      connection.query('select pg_notify($1, $2)', [own, word]).catch(() => {})
+    }
+    let beats: NodeJS.Timeout | undefined
+    try {
+      await connection.query(`listen "${own}"; listen "${name}"`)
+      if (closed) return
+      beat()
+      beats = setInterval(beat, BEAT)
+      await gone
+    } finally {
+      clearInterval(beats)
+    }
+  }
+
+  const running = (async () => {
+    for (let delay = FIRST_DELAY; !closed;) {
+      const began = performance.now()
+      await hold().catch(() => {})
+      client?.destroy()
+      client = null
+      setUp(false)
+      if (closed) return
+      if (performance.now() - began > 10_000) delay = FIRST_DELAY
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, delay * (0.5 + Math.random() / 2)).unref()
+        wake = () => { clearTimeout(timer); resolve() }
+      })
+      delay = Math.min(LONGEST_DELAY, delay * 2)
+    }
+  })()
+
+  return {
+    heardUntil: () => heard,
+    async close () {
+      closed = true
+      clearInterval(whileDown)
+      wake()
+      client?.destroy()
+      await running
+    },
+  }
+}

@@ -1,0 +1,193 @@
+/** What the count of failed logins promises over any storage engine: to be run on each. */
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Test } from 'tap'
+import { createThrottle, type Attempt } from '../../src/credentials/throttle.ts'
+import { Refusal } from '../../src/errors.ts'
+import { someTime } from '../helpers/tokens.ts'
+import type { OpenStorage } from '../sessions/session-rig.ts'
+
+const config = { attempts: 5, attemptsPerAddress: 20, delay: 1_000, maximumDelay: 60_000, window: 600_000 }
+
+export function throttleContract (open: OpenStorage): (t: Test) => Promise<void> {
+  return async (t) => {
+    async function start (t: Test) {
+      const storage = await open(t)
+      t.teardown(async () => { await storage.close() })
+      const clock = { time: someTime }
+      const throttle = createThrottle({ db: storage.db, config, now: () => clock.time })
+      /** What comes of an attempt: `right`, `wrong`, or the seconds to wait. */
+      async function attempt (attempt: Attempt, isRight = false): Promise<'right' | 'wrong' | number> {
+        try {
+          return await throttle.guard(attempt, async () => isRight ? 'right' : 'wrong', (result) => result === 'right')
+        } catch (error) {
+          if (error instanceof Refusal && error.code === 'GW_TOO_MANY_ATTEMPTS') return error.details.retryAfterSeconds ?? 0
+          throw error
+        }
+      }
+      return {
+        storage,
+        clock,
+        throttle,
+        attempt,
+        guess: async (account: string, address: string) => await attempt({ account, address }),
+        logIn: async (account: string, address: string) => await attempt({ account, address }, true),
+        async times (count: number, work: () => Promise<unknown>) { for (let number = 0; number < count; number++) await work() },
+      }
+    }
+
+    await t.test('after so many failures each further one costs a delay that doubles, up to the longest', async (t) => {
+      const { clock, guess, times } = await start(t)
+      await times(5, async () => { t.equal(await guess('alice', '192.0.2.1'), 'wrong') })
+      for (const seconds of [1, 2, 4, 8, 16, 32, 60, 60, 60]) {
+        t.equal(await guess('alice', '192.0.2.1'), seconds)
+        clock.time += seconds * 1_000 - 1
+        t.equal(await guess('alice', '192.0.2.1'), 1, 'and coming too early makes it no longer')
+        clock.time += 1
+        t.equal(await guess('alice', '192.0.2.1'), 'wrong')
+      }
+    })
+
+    await t.test('an account is counted wherever the guesses come from', async (t) => {
+      const { guess } = await start(t)
+      for (let host = 1; host <= 5; host++) t.equal(await guess('alice', `192.0.2.${host}`), 'wrong')
+      t.equal(await guess('alice', '198.51.100.1'), 1)
+      t.equal(await guess('ALICE', '198.51.100.2'), 1, 'in any spelling')
+      t.equal(await guess('ａｌｉｃｅ', '198.51.100.2'), 1)
+      t.equal(await guess('bob', '198.51.100.1'), 'wrong')
+    })
+
+    await t.test('an address is counted whomever it guesses at', async (t) => {
+      const { guess } = await start(t)
+      for (let number = 0; number < 20; number++) t.equal(await guess(`user ${number}`, '192.0.2.1'), 'wrong')
+      t.equal(await guess('somebody else', '192.0.2.1'), 1)
+      t.equal(await guess('somebody else', '::ffff:192.0.2.1'), 1, 'the same address, as a socket of both families says it')
+      t.equal(await guess('somebody else', '192.0.2.2'), 'wrong')
+    })
+
+    await t.test('whoever has one IPv6 address has the /64 around it', async (t) => {
+      const { guess } = await start(t)
+      const within = ['2001:db8::1', '2001:db8::ffff:1', '2001:DB8:0:0::2', '2001:0db8:0000:0000:dead:beef:0:1', '2001:db8::', '2001:db8:0:0:1:2:3:4%eth0']
+      for (let number = 0; number < 20; number++) t.equal(await guess(`user ${number}`, within[number % within.length] ?? ''), 'wrong')
+      for (const address of within) t.equal(await guess('other', address), 1, address)
+      t.equal(await guess('other', '2001:db8:0:1::1'), 'wrong')
+      t.equal(await guess('another', '::1'), 'wrong')
+    })
+
+    await t.test('names that nobody has are answered as those that somebody has', async (t) => {
+      const { guess, logIn, times } = await start(t)
+      await logIn('alice', '192.0.2.9')
+      const answers: Record<string, unknown[]> = { alice: [], nobody: [] }
+      for (const name of ['alice', 'nobody']) await times(7, async () => answers[name]?.push(await guess(name, '192.0.2.1')))
+      t.strictSame(answers['alice'], answers['nobody'])
+    })
+
+    await t.test('strangers do not keep the owner out of where they have been before', async (t) => {
+      const { clock, guess, logIn, times } = await start(t)
+      t.equal(await logIn('alice', '192.0.2.1'), 'right')
+      await times(5, async () => await guess('alice', '198.51.100.1'))
+      t.equal(await guess('alice', '198.51.100.2'), 1, 'the account is closed to strangers')
+      t.equal(await logIn('alice', '192.0.2.1'), 'right')
+      t.equal(await logIn('alice', '203.0.113.1'), 1, 'to the owner elsewhere too, until the delay is over')
+      clock.time += 1_000
+      t.equal(await logIn('alice', '203.0.113.1'), 'right')
+      await times(20, async () => await guess('alice', '198.51.100.1'))
+      t.equal(await logIn('alice', '203.0.113.1'), 'right')
+    })
+
+    await t.test('from where the owner has been, guesses are bounded too', async (t) => {
+      const { guess, logIn, times } = await start(t)
+      await logIn('alice', '192.0.2.1')
+      await times(5, async () => { t.equal(await guess('alice', '192.0.2.1'), 'wrong') })
+      t.equal(await guess('alice', '192.0.2.1'), 1)
+    })
+
+    await t.test('a place is forgotten after ninety days', async (t) => {
+      const { clock, guess, logIn, times } = await start(t)
+      await logIn('alice', '192.0.2.1')
+      clock.time += 90 * 86_400_000
+      await times(5, async () => await guess('alice', '198.51.100.1'))
+      t.equal(await logIn('alice', '192.0.2.1'), 1)
+    })
+
+    await t.test("who has one password of their own does not wash away their guesses at others'", async (t) => {
+      const { guess, logIn } = await start(t)
+      let wrong = 0
+      for (let number = 0; number < 60; number++) {
+        if (await guess(`victim ${number}`, '192.0.2.1') === 'wrong') wrong++
+        await logIn('mallory', '192.0.2.1')
+      }
+      t.equal(wrong, 20)
+    })
+
+    await t.test('of a thousand guesses at once no more get through than of a thousand in a row', async (t) => {
+      const { throttle, guess } = await start(t)
+      let checked = 0
+      const outcomes = await Promise.allSettled(Array.from({ length: 300 }, async (_, number) => await throttle.guard(
+        { account: 'alice', address: `192.0.2.${number % 200}` },
+        async () => { checked++; await pause(5); return false },
+        (right) => right
+      )))
+      t.equal(checked, 5)
+      t.equal(outcomes.filter(({ status }) => status === 'rejected').length, 295)
+      t.equal(await guess('alice', '203.0.113.9'), 1)
+    })
+
+    await t.test('who is right twenty times at once is let in twenty times', async (t) => {
+      const { throttle } = await start(t)
+      for (const address of ['192.0.2.1', '192.0.2.1', '192.0.2.2']) {
+        const outcomes = await Promise.allSettled(Array.from({ length: 20 }, async () => await throttle.guard({ account: 'alice', address }, async () => { await pause(5); return true }, (right) => right)))
+        t.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 20)
+      }
+    })
+
+    await t.test('an attempt that nobody could decide is taken back', async (t) => {
+      const { throttle, guess, times } = await start(t)
+      await times(50, async () => {
+        await t.rejects(throttle.guard({ account: 'alice', address: '192.0.2.1' }, async () => { throw new Refusal('GW_UNAVAILABLE') }, () => false), { code: 'GW_UNAVAILABLE' })
+      })
+      t.equal(await guess('alice', '192.0.2.1'), 'wrong')
+    })
+
+    await t.test('a restart forgets nothing, and another process counts along', async (t) => {
+      const first = await start(t)
+      await first.times(3, async () => await first.guess('alice', '192.0.2.1'))
+      const second = await start(t)
+      await second.times(2, async () => await second.guess('alice', '192.0.2.1'))
+      t.equal(await first.guess('alice', '192.0.2.1'), 1)
+      await first.storage.close()
+      t.equal(await (await start(t)).guess('alice', '192.0.2.1'), 1)
+    })
+
+    await t.test('the count begins anew after the window, and no clock that is set back makes a delay longer than the longest', async (t) => {
+      const { clock, guess, times } = await start(t)
+      await times(4, async () => await guess('alice', '192.0.2.1'))
+      clock.time += config.window + 1
+      await times(5, async () => { t.equal(await guess('alice', '192.0.2.1'), 'wrong') })
+      clock.time -= 86_400_000
+      t.equal(await guess('alice', '192.0.2.1'), 60)
+    })
+
+    await t.test('storage has no names, and keeps nothing for longer than it counts', async (t) => {
+      const { clock, storage, throttle, guess, logIn } = await start(t)
+      await guess('alice', '192.0.2.1')
+      await logIn('bob', '192.0.2.2')
+      const rows = JSON.stringify([await storage.db.selectFrom('login_attempts').selectAll().execute(), await storage.db.selectFrom('known_origins').selectAll().execute()])
+      t.notMatch(rows, /alice|bob/)
+      const count = async (table: 'login_attempts' | 'known_origins') => (await storage.db.selectFrom(table).selectAll().execute()).length
+      await throttle.clean()
+      t.ok(await count('login_attempts') > 0)
+      clock.time += config.window + config.maximumDelay + 1
+      await throttle.clean()
+      t.strictSame([await count('login_attempts'), await count('known_origins')], [0, 1])
+      clock.time += 90 * 86_400_000
+      await throttle.clean()
+      t.equal(await count('known_origins'), 0)
+    })
+
+    await t.test('storage that fails is 503', async (t) => {
+      const { storage, guess } = await start(t)
+      await storage.close()
+      await t.rejects(guess('alice', '192.0.2.1'), { code: 'GW_UNAVAILABLE' })
+    })
+  }
+}

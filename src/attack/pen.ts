@@ -1,5 +1,5 @@
 /** A pen that writes any token at all: headers and payloads byte by byte, signed with whatever key it holds. */
-import { constants, createHmac, createPrivateKey, sign } from 'node:crypto'
+import { constants, createHmac, createPrivateKey, sign, type KeyObject } from 'node:crypto'
 import { shapes } from '../tokens/algorithms.ts'
 import type { SigningKey } from '../tokens/key-ring.ts'
 
@@ -31,12 +31,20 @@ export function signature (pen: Pick<Pen, 'algorithm' | 'key'>, input: string): 
   const { algorithm } = pen
   const hash = `sha${algorithm.slice(2)}`
   if (algorithm.startsWith('HS')) return createHmac(hash, pen.key).update(input).digest()
-  const key = createPrivateKey(pen.key)
+  const key = keyOf(pen.key)
   if (algorithm === 'EdDSA') return sign(null, Buffer.from(input), key)
   const shape = shapes[algorithm]
   if (shape.kind === 'ec') return lowerS(sign(hash, Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' }), curveOrders[shape.curve])
   if (algorithm.startsWith('PS')) return sign(hash, Buffer.from(input), { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST })
   return sign(hash, Buffer.from(input), key)
+}
+
+let lastKey: { readonly from: string | Buffer, readonly key: KeyObject } | null = null
+
+/** One pen writes thousands of tokens: the last key stays open. */
+function keyOf (from: string | Buffer): KeyObject {
+  if (lastKey === null || lastKey.from !== from) lastKey = { from, key: createPrivateKey(from) }
+  return lastKey.key
 }
 
 /** SEC 2, in hex. */

@@ -186,11 +186,13 @@ function aimedRoute (route: RouteConfig, origins: readonly string[]): AimedRoute
     isPublic: access === 'public',
     origins,
     upstreamPath: (target) => stripPrefix && prefix !== '' ? target.slice(prefix.length).replace(/^(?!\/)/, '/') : target,
-    rule: typeof access === 'string' ? null : {
-      ...access.roles === undefined ? {} : { roles: [access.roles[0]] },
-      ...access.scopes === undefined ? {} : { scope: access.scopes[0] },
-      ...Object.fromEntries(Object.entries(access.claims ?? {}).map(([claim, wanted]) => [claim, Array.isArray(wanted) ? wanted[0] as unknown : wanted])),
-    },
+    rule: typeof access === 'string'
+      ? null
+      : {
+          ...access.roles === undefined ? {} : { roles: [access.roles[0]] },
+          ...access.scopes === undefined ? {} : { scope: access.scopes[0] },
+          ...Object.fromEntries(Object.entries(access.claims ?? {}).map(([claim, wanted]) => [claim, Array.isArray(wanted) ? wanted[0] as unknown : wanted])),
+        },
   }
 }
 

@@ -132,7 +132,7 @@ function readHead (exchange: Exchange, head: string): void {
   exchange.method = method
   exchange.target = target
   if (method === '') exchange.fault ??= 'a request line that is none'
-  // eslint-disable-next-line no-control-regex -- they are what is looked for
+
   if (/[\n\r\0]/.test(lines.join('')) || lines.some((line) => !/^[!#$%&'*+.^_`|~0-9A-Za-z-]+:/.test(line))) exchange.fault ??= 'a header line that is none'
   exchange.headers = lines.map(pairOf)
 }

@@ -2,8 +2,11 @@
 import type { Config } from '../config/schema.ts'
 import { startGateway } from '../server.ts'
 import { isHeld, runClass, type AttackClass, type ClassResult } from './attack.ts'
+import { identityHeaders, overridingHeaders } from './header-spellings.ts'
 import { guardLoopback } from './loopback.ts'
 import { openRange } from './range.ts'
+import { paths } from './paths.ts'
+import { splitting } from './splitting.ts'
 import { forgedTokens, roles, withoutToken } from './token-attacks.ts'
 
 export interface AttackReport {
@@ -29,7 +32,7 @@ export interface AttackOptions {
 }
 
 /** In this order: the last ones move the clock, and use up what a login throttle allows. */
-export const attackClasses: readonly AttackClass[] = [withoutToken, roles, forgedTokens]
+export const attackClasses: readonly AttackClass[] = [withoutToken, paths, identityHeaders, overridingHeaders, splitting, roles, forgedTokens]
 
 export async function runAttacks (config: Config, { start = startGateway, classes = attackClasses, isStopped = () => false }: AttackOptions = {}): Promise<AttackReport> {
   const startedAt = performance.now()

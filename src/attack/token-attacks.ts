@@ -168,4 +168,3 @@ async function throughOtherRoutes (range: Range, score: Parameters<AttackClass['
     }
   }
 }
-

@@ -7,7 +7,8 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Config } from './config/schema.ts'
 import { Refusal, StartupFault, type RefusalCode } from './errors.ts'
-import { isDoubtful, originForm } from './gateway/admission.ts'
+import { isDoubtful, leaveInDoubt, originForm } from './gateway/admission.ts'
+import { afterEarlierAnswers, answerUnderWay } from './gateway/earlier-answers.ts'
 import { readHandshake } from './gateway/upgrade.ts'
 import { answerUpgrade } from './gateway/websocket.ts'
 
@@ -34,6 +35,8 @@ export async function openListener (options: ListenerOptions): Promise<Listener>
   const server = createBoundedServer(options)
   const connections = new Set<Socket>()
   server.on('connection', (socket) => {
+    // Once more, if it was put back (serveWithoutUpgrade).
+    if (connections.has(socket)) return
     connections.add(socket)
     socket.once('close', () => { connections.delete(socket) })
   })
@@ -52,15 +55,21 @@ export async function openListener (options: ListenerOptions): Promise<Listener>
   server.on('request', handle)
   // The gateway says 100 itself, after it has decided that the caller may send.
   server.on('checkContinue', handle)
-  server.on('checkExpectation', (_request, response) => {
-    endWith(options.refuse(new Refusal('GW_EXPECTATION_FAILED'), response.req.socket), response.req.socket)
+  server.on('checkExpectation', (request, response) => {
+    leaveInDoubt(request)
+    const answer = () => { endWith(options.refuse(new Refusal('GW_EXPECTATION_FAILED'), request.socket), request.socket) }
+    // Node gives a response its socket when its turn has come.
+    if (response.socket !== null) answer()
+    else response.once('socket', answer)
   })
   server.on('upgrade', (request, socket, head) => {
-    if (readHandshake(request) === 'other') serveWithoutUpgrade(server, request, socket, head)
-    else answerUpgrade(request, socket, head, handle)
+    afterEarlierAnswers(socket, () => {
+      if (readHandshake(request) === 'other') serveWithoutUpgrade(server, request, socket, head)
+      else answerUpgrade(request, socket, head, handle)
+    })
   })
   server.on('connect', (_request, socket) => {
-    endWith(options.refuse(new Refusal('GW_METHOD_NOT_ALLOWED'), socket), socket)
+    afterEarlierAnswers(socket, () => { endWith(options.refuse(new Refusal('GW_METHOD_NOT_ALLOWED'), socket), socket) })
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     answerClientError(error, socket, options.refuse)
@@ -142,6 +151,8 @@ function serveWithoutUpgrade (server: Server, request: IncomingMessage, socket: 
     text += lower === 'connection' ? `${name}: ${withoutOffer(value)}\r\n` : `${name}: ${value}\r\n`
   }
   socket.unshift(Buffer.concat([Buffer.from(`${text}\r\n`, 'latin1'), head]))
+  // What Node leaves on a socket that it lets go, and puts on it anew: with each offer of a connection it would be more.
+  for (const event of ['timeout', 'pause', 'resume']) socket.removeAllListeners(event)
   server.emit('connection', socket)
 }
 
@@ -209,11 +220,6 @@ function stopReading (socket: Duplex): void {
   socket.on('data', () => {})
   for (const listener of parserListeners) socket.off('data', listener)
   socket.resume()
-}
-
-/** Node keeps the response that a connection waits for here; nothing public tells. */
-function answerUnderWay (socket: Duplex): ServerResponse | null {
-  return '_httpMessage' in socket ? socket._httpMessage as ServerResponse | null : null
 }
 
 function closeAfterAnswers (socket: Duplex): void {

@@ -13,7 +13,7 @@ export const admission: onRequestHookHandler = function admission (request, repl
     admitFraming(request.raw)
   } catch (refusal) {
     // Where this request ends is in doubt, so nothing behind it on its connection is believed to be another.
-    doubtful.add(request.raw.socket)
+    leaveInDoubt(request.raw)
     reply.header('connection', 'close')
     throw refusal
   }
@@ -23,6 +23,11 @@ export const admission: onRequestHookHandler = function admission (request, repl
 }
 
 const doubtful = new WeakSet<Socket>()
+
+/** What follows this request on its connection will be nobody's. */
+export function leaveInDoubt (request: IncomingMessage): void {
+  doubtful.add(request.socket)
+}
 
 /** Whether a request before this one left its connection in doubt: then this one is nobody's, and is not answered. */
 export function isDoubtful (request: IncomingMessage): boolean {

@@ -1,5 +1,6 @@
 /** When the answer to an upgrade may be written: not before the answers to what was asked earlier on the connection. */
 import type { ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
 /**
@@ -9,8 +10,16 @@ import type { Duplex } from 'node:stream'
  */
 export function afterEarlierAnswers (socket: Duplex, proceed: () => void): void {
   // Node has taken its own listener off; an error that nobody hears ends the process.
-  socket.on('error', () => { socket.destroy() })
-  afterAnswer(socket, proceed)
+  socket.off('error', destroyOnError).on('error', destroyOnError)
+  afterAnswer(socket, () => {
+    // The last answer has set the time for a next request, and there will be none.
+    if (socket instanceof Socket) socket.setTimeout(0)
+    proceed()
+  })
+}
+
+function destroyOnError (this: Duplex): void {
+  this.destroy()
 }
 
 function afterAnswer (socket: Duplex, proceed: () => void): void {
@@ -29,6 +38,6 @@ function afterAnswer (socket: Duplex, proceed: () => void): void {
 }
 
 /** Node keeps the response that a connection waits for here; nothing public tells. */
-function answerUnderWay (socket: Duplex): ServerResponse | null {
+export function answerUnderWay (socket: Duplex): ServerResponse | null {
   return '_httpMessage' in socket ? socket._httpMessage as ServerResponse | null : null
 }

@@ -168,14 +168,16 @@ export async function openIssuerKeys (options: IssuerKeysOptions): Promise<Issue
       return failures > 0 ? 'none' : 'unknown'
     },
     ask () {
+      // One that was under way anyway uses up no more than a moment, so that whoever waited for it does not have another.
+      let pause = Math.min(cooldown, 1_000)
       if (underWay === null) {
         if (closing.signal.aborted) return 'not-now'
         if (now() < askAgainAt) return 'too-soon'
         underWay = refresh()
+        pause = cooldown
       }
       if (waiting >= mostWaiting) return 'not-now'
-      // From its end on, so that whoever waited cannot have the next.
-      if (waiting++ === 0) void underWay.then(() => { askAgainAt = now() + cooldown })
+      if (waiting++ === 0) void underWay.then(() => { askAgainAt = now() + pause })
       return underWay
     },
     secondsToWait: () => Math.max(1, Math.ceil((Math.min(askAgainAt, now() + cooldown) - now()) / 1000)),

@@ -1,0 +1,89 @@
+/** Load by wrk, from core 1: requests, their times, and what the contender used meanwhile. */
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { otherCore } from './machine.ts'
+import { cpuMicroseconds } from './process-cpu.ts'
+
+export interface Load {
+  readonly url: string
+  readonly seconds: number
+  readonly connections: number
+  /** A file with one token a line; they are taken in turn. None: no Authorization. */
+  readonly tokens: string | null
+  readonly method?: string
+  readonly body?: string
+  /** The connection is closed after each answer. */
+  readonly close?: boolean
+}
+
+export interface Measured {
+  readonly requests: number
+  readonly perSecond: number
+  /** Microseconds of CPU of the contender for one request. */
+  readonly cpu: number
+  /** Milliseconds. */
+  readonly p50: number
+  readonly p99: number
+  readonly p999: number
+  /** Answers that were no 2xx or 3xx, and connections that failed. */
+  readonly errors: number
+}
+
+const script = `
+local tokens, at = {}, 0
+local method, path, body, close
+function init(args)
+  method, path, close = args[2], args[3], args[4] == "close"
+  if args[1] ~= "-" then for line in io.lines(args[1]) do tokens[#tokens + 1] = "Bearer " .. line end end
+  if tonumber(args[5]) > 0 then body = string.rep("x", tonumber(args[5])) end
+  wrk.headers["Accept"] = "application/json"
+  wrk.headers["User-Agent"] = "wrk"
+  if body then wrk.headers["Content-Type"] = "application/json" end
+  if close then wrk.headers["Connection"] = "close" end
+  if #tokens == 1 then wrk.headers["Authorization"] = tokens[1] end
+  if #tokens <= 1 then fixed = wrk.format(method, path, nil, body) end
+end
+function request()
+  if fixed then return fixed end
+  at = at % #tokens + 1
+  wrk.headers["Authorization"] = tokens[at]
+  return wrk.format(method, path, nil, body)
+end
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format('{"requests":%d,"us":%d,"p50":%d,"p99":%d,"p999":%d,"status":%d,"failed":%d}\\n',
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), latency:percentile(99.9),
+    e.status, e.connect + e.read + e.write + e.timeout))
+end
+`
+
+export async function writeScript (folder: string): Promise<string> {
+  const { writeFile } = await import('node:fs/promises')
+  const { join } = await import('node:path')
+  const file = join(folder, 'load.lua')
+  await writeFile(file, script)
+  return file
+}
+
+/** `pids`: whose CPU counts. */
+export async function load ({ url, seconds, connections, tokens, method = 'GET', body = '', close = false }: Load, pids: readonly number[], scriptFile: string): Promise<Measured> {
+  const { origin, pathname } = new URL(url)
+  const before = cpuMicroseconds(pids)
+  const { stdout } = await promisify(execFile)('taskset', [
+    '-c', String(otherCore), 'wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', scriptFile, origin,
+    '--', tokens ?? '-', method, pathname, close ? 'close' : 'keep', String(body.length),
+  ])
+  const used = cpuMicroseconds(pids) - before
+  const line = /^\{.*\}$/m.exec(stdout)?.[0]
+  if (line === undefined) throw new Error(`wrk said: ${stdout}`)
+  const { requests, us, p50, p99, p999, status, failed } = JSON.parse(line) as Record<'requests' | 'us' | 'p50' | 'p99' | 'p999' | 'status' | 'failed', number>
+  return {
+    requests,
+    perSecond: requests / (us / 1_000_000),
+    cpu: used / requests,
+    p50: p50 / 1_000,
+    p99: p99 / 1_000,
+    p999: p999 / 1_000,
+    errors: status + failed,
+  }
+}

@@ -1,0 +1,38 @@
+/** What the figures were taken on, and how processes are kept apart on it. */
+import { execFileSync, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
+import { cpus, totalmem } from 'node:os'
+
+/** Core 0 is for whom we measure; core 1 for load and upstream. */
+export const measuredCore = 0
+export const otherCore = 1
+export const allCores = '0,1'
+
+/** In words, for the head of a table. */
+export function machineLine (): string {
+  const [first] = cpus()
+  return `${cpus().length} × ${first?.model.trim() ?? 'unknown CPU'}, ${Math.round(totalmem() / 2 ** 30)} GB, Linux, Node ${process.versions.node}`
+}
+
+/** The path of a program, or null. */
+export function which (program: string): string | null {
+  try {
+    return execFileSync('sh', ['-c', `PATH="$PATH:/usr/sbin:/sbin" command -v ${program}`], { encoding: 'utf8' }).trim()
+  } catch {
+    return null
+  }
+}
+
+/** Starts a program on one core. */
+export function spawnOn (core: number | string, command: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
+  return spawn('taskset', ['-c', String(core), command, ...args], { stdio: ['ignore', 'ignore', 'inherit'], ...options })
+}
+
+/** Ends it, and waits until it has. */
+export async function stop (child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exited = new Promise((resolve) => { child.once('exit', resolve) })
+  child.kill('SIGTERM')
+  const late = setTimeout(() => child.kill('SIGKILL'), 5_000)
+  await exited
+  clearTimeout(late)
+}

@@ -1,0 +1,77 @@
+/**
+ * npm run bench -- SCENARIO… [--rounds N] [--seconds N] [--connections N]: measures, prints, and keeps what came out in
+ * bench/results/SCENARIO.json, of which `npm run bench:table` makes the tables of README and docs/performance.md.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { comparison } from './comparison.ts'
+import { footprint } from './footprint.ts'
+import { writeScript } from './load.ts'
+import { loginFlood } from './login-flood.ts'
+import { loginTiming } from './login-timing.ts'
+import { machineLine, otherCore, stop, which } from './machine.ts'
+import { variants } from './scenarios.ts'
+import { slowClients } from './slow-clients.ts'
+
+export interface Bench {
+  /** Of its own, removed at the end. */
+  readonly folder: string
+  readonly upstream: string
+  /** For wrk. */
+  readonly script: string
+  readonly rounds: number
+  readonly seconds: number
+  readonly connections: number
+  note (line: string): void
+}
+
+const scenarios: Readonly<Record<string, (bench: Bench) => Promise<unknown>>> = {
+  comparison,
+  variants,
+  'login-flood': loginFlood,
+  'login-timing': loginTiming,
+  'slow-clients': slowClients,
+  footprint,
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '4' }, connections: { type: 'string', default: '32' } },
+})
+const chosen = positionals.length === 0 ? Object.keys(scenarios) : positionals
+const unknown = chosen.find((name) => !(name in scenarios))
+if (unknown !== undefined || process.platform !== 'linux' || which('wrk') === null || which('taskset') === null) {
+  process.stderr.write(unknown === undefined
+    ? 'needs Linux, with wrk and taskset: apt-get install wrk util-linux\n'
+    : `there is no scenario ${unknown}; there are ${Object.keys(scenarios).join(', ')}\n`)
+  process.exit(2)
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'gatewarden-bench-'))
+const upstream = spawn('taskset', ['-c', String(otherCore), process.execPath, resolve(import.meta.dirname, 'upstream.mjs')], { stdio: ['ignore', 'pipe', 'inherit'] })
+try {
+  const [port] = await once(upstream.stdout, 'data') as [Buffer]
+  const results = resolve(import.meta.dirname, 'results')
+  mkdirSync(results, { recursive: true })
+  for (const name of chosen) {
+    const result = await scenarios[name]?.({
+      folder: mkdtempSync(join(folder, name)),
+      upstream: `http://127.0.0.1:${String(port).trim()}`,
+      script: await writeScript(folder),
+      rounds: Number(values.rounds),
+      seconds: Number(values.seconds),
+      connections: Number(values.connections),
+      note: (line) => { process.stdout.write(`${name}: ${line}\n`) },
+    })
+    const kept = { scenario: name, date: new Date().toISOString().slice(0, 10), machine: machineLine(), rounds: Number(values.rounds), seconds: Number(values.seconds), connections: Number(values.connections), result }
+    writeFileSync(join(results, `${name}.json`), `${JSON.stringify(kept, null, 2)}\n`)
+    process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
+  }
+} finally {
+  await stop(upstream)
+  rmSync(folder, { recursive: true, force: true })
+}

@@ -1,0 +1,114 @@
+/** npm run bench:table: docs/performance.md and the table of README, from bench/results/. Nothing in them is written by hand. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import type { Spread } from './comparison.ts'
+
+interface Kept<Result> {
+  readonly date: string
+  readonly machine: string
+  readonly rounds: number
+  readonly seconds: number
+  readonly connections: number
+  readonly result: Result
+}
+
+interface Row {
+  readonly name: string
+  readonly cpu: Spread
+  readonly ratio: Spread
+  readonly perSecond: Spread
+  readonly p50: number
+  readonly p99: number
+  readonly p999: number
+}
+
+interface Comparison {
+  readonly rows: readonly Row[]
+  readonly ratios: readonly { readonly against: string, readonly ratio: Spread, readonly must: number, readonly goal: number }[]
+}
+
+const root = resolve(import.meta.dirname, '..')
+const begin = '<!-- begin: npm run bench:table -->'
+const end = '<!-- end -->'
+
+replace('README.md', [comparison()?.ratios ?? ''])
+replace('docs/performance.md', [
+  comparison()?.all ?? '',
+  section<{ rows: readonly Row[] }>('variants', 'Other work', ({ rows }) => table(
+    ['request', 'µs of CPU', '× a small GET', 'requests/s', 'p50 ms', 'p99 ms', 'p99.9 ms'],
+    rows.map(({ name, cpu, ratio, perSecond, p50, p99, p999 }) => [name, range(cpu, 1), range(ratio, 2), perSecond.median.toFixed(0), p50.toFixed(2), p99.toFixed(2), p999.toFixed(2)])
+  )),
+  section<Record<'quiet' | 'logins' | 'refreshes', { p99: Spread, ratio: Spread, perSecond: Spread, bareHashesPerSecond: number }> & { rate: number }>('login-flood', 'Logins and refreshes beside the proxy', ({ quiet, logins, refreshes, rate }) =>
+    `Verified GETs, ${rate} a second in an open loop:\n\n` + table(
+      ['beside', 'p99 ms', '× quiet', 'of them a second'],
+      [
+        ['nothing', range(quiet.p99, 2), '1', ''],
+        ['more logins than can be hashed', range(logins.p99, 2), range(logins.ratio, 2), `${range(logins.perSecond, 1)} logins; the bare hash does ${logins.bareHashesPerSecond.toFixed(1)}`],
+        ['refreshes at full speed, each on the disk', range(refreshes.p99, 2), range(refreshes.ratio, 2), `${range(refreshes.perSecond, 0)} refreshes`],
+      ]
+    )),
+  section<{ slow: number, quiet: { perSecond: Spread, p99: Spread }, beside: { perSecond: Spread, p99: Spread, ratio: Spread } }>('slow-clients', 'Slow clients', ({ slow, quiet, beside }) => table(
+    ['beside', 'requests/s', 'p99 ms', '× quiet'],
+    [['nothing', range(quiet.perSecond, 0), range(quiet.p99, 2), '1'], [`${slow} clients that send a byte a second`, range(beside.perSecond, 0), range(beside.p99, 2), range(beside.ratio, 2)]]
+  )),
+  section<{ tries: number, comparisons: readonly { a: string, b: string, greater: number, z: number }[], times: readonly { kind: string, p10: number, p50: number, p90: number }[] }>('login-timing', 'Can a stopwatch tell users apart?', ({ tries, times, comparisons }) =>
+    `${tries} wrong passwords for each kind of user, in random order, one at a time; Mann–Whitney's test. Beyond ±3, z is more than chance.\n\n` +
+    table(['wrong password for a user who is', 'p10 ms', 'p50 ms', 'p90 ms'], times.map(({ kind, p10, p50, p90 }) => [kind, p10.toFixed(2), p50.toFixed(2), p90.toFixed(2)])) + '\n\n' +
+    table(['slower?', 'chance', 'z'], comparisons.map(({ a, b, greater, z }) => [`${a} than ${b}`, greater.toFixed(3), z.toFixed(2)]))),
+  section<{ idle: number, afterLoad: number, with100000Tokens: number, perIdleWebSocketKilobytes: number, readyMilliseconds: Spread }>('footprint', 'As a sidecar', (result) => table(
+    ['', ''],
+    [
+      ['ready after, ms', range(result.readyMilliseconds, 0)],
+      ['resident, idle', `${result.idle.toFixed(0)} MB`],
+      ['resident, after load', `${result.afterLoad.toFixed(0)} MB`],
+      ['resident, 100,000 tokens remembered', `${result.with100000Tokens.toFixed(0)} MB`],
+      ['an idle WebSocket', `${result.perIdleWebSocketKilobytes.toFixed(1)} kB`],
+    ]
+  )),
+])
+
+function comparison (): { readonly ratios: string, readonly all: string } | null {
+  const kept = read<Comparison>('comparison')
+  if (kept === null) return null
+  const rows = table(
+    ['', 'µs of CPU per request', 'requests/s', 'p50 ms', 'p99 ms', 'p99.9 ms'],
+    kept.result.rows.map(({ name, cpu, perSecond, p50, p99, p999 }) => [name, range(cpu, 1), perSecond.median.toFixed(0), p50.toFixed(2), p99.toFixed(2), p999.toFixed(2)])
+  )
+  const ratios = table(
+    ['CPU per request against', 'ours / theirs', 'we promise', 'we want'],
+    kept.result.ratios.map(({ against, ratio, must, goal }) => [against, range(ratio, 2), `≤ ${must}`, `≤ ${goal}`])
+  )
+  const how = conditions('comparison', kept)
+  return { ratios: `${ratios}\n\n${how}`, all: `## A verified GET, forwarded\n\n${ratios}\n\n${rows}\n\n${how}` }
+}
+
+function section<Result> (name: string, title: string, write: (result: Result) => string): string {
+  const kept = read<Result>(name)
+  return kept === null ? '' : `## ${title}\n\n${write(kept.result)}\n\n${conditions(name, kept)}`
+}
+
+function conditions (name: string, { date, machine, rounds, seconds, connections }: Kept<unknown>): string {
+  return `\`npm run bench -- ${name} --rounds ${rounds} --seconds ${seconds} --connections ${connections}\`: medians (least–most), ${date}, ${machine}.`
+}
+
+function read<Result> (name: string): Kept<Result> | null {
+  const file = join(root, 'bench/results', `${name}.json`)
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) as Kept<Result> : null
+}
+
+function table (head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+}
+
+function range ({ median, min, max }: Spread, digits: number): string {
+  return `${median.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`
+}
+
+function replace (file: string, parts: readonly string[]): void {
+  const path = join(root, file)
+  const text = readFileSync(path, 'utf8')
+  const [before, rest] = text.split(begin)
+  const after = rest?.split(end)[1]
+  if (before === undefined || after === undefined) throw new Error(`${file} has no place for the table: ${begin} … ${end}`)
+  writeFileSync(path, `${before}${begin}\n\n${parts.filter((part) => part !== '').join('\n\n')}\n\n${end}${after}`)
+}

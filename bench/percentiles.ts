@@ -4,10 +4,6 @@ export function percentile (values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN
 }
 
-export function mean (values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length
-}
-
 /**
  * Mann–Whitney U as the chance that a random value of `a` is greater than one of `b` (0.5: nothing to tell), and z, its distance
  * from that in standard deviations: beyond ±3 chance alone does not explain it. No assumption on how the times are spread.

@@ -70,6 +70,10 @@ class Exchange implements Dispatcher.DispatchHandler {
   #abort: ((error?: Error) => void) | null = null
   #resume: (() => void) | null = null
   #live: (() => void) | null = null
+  /** Bytes of a counted body that have not come yet; Infinity where they are not counted. */
+  #missing = Infinity
+  /** The chunk that completes a counted body: it leaves together with the end, and for a small answer with the head, in one write. */
+  #last: Buffer | null = null
   /** What the upstream has said, as long as nothing of it has been passed on. */
   #head: { readonly status: number, readonly statusText: string, readonly head: ResponseHead } | null = null
   /** `waiting` for a head; then `answering`; `over` when nothing more will be sent. */
@@ -135,7 +139,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     const { status, statusText, head } = this.#head
     const { raw } = this.#request
     // RFC 9110 §8.6: a 204 has no length, and a client that believed one would wait for it, or read the next answer as it.
-    const headers = status === 204 && head.hasLength ? without(head.headers, ['content-length']) : head.headers
+    const headers = status === 204 && head.length !== null ? without(head.headers, ['content-length']) : head.headers
     const hasBody = raw.method !== 'HEAD' && status !== 204 && status !== 304
     if (head.trailer !== null && hasBody && mayTrail(raw, head)) headers.push('Trailer', head.trailer)
     // The rest of a body that nobody will read: this connection cannot be used again.
@@ -145,7 +149,8 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#head = null
     this.#reply.hijack()
     this.#state = 'answering'
-    if (hasBody && !head.hasLength) this.#liveWith(head)
+    if (head.length !== null) this.#missing = head.length
+    else if (hasBody) this.#liveWith(head)
   }
 
   flush (): void {
@@ -161,6 +166,11 @@ class Exchange implements Dispatcher.DispatchHandler {
   onData (chunk: Buffer): boolean {
     if (this.#state === 'waiting') this.#begin()
     if (this.#state !== 'answering') return true
+    this.#missing -= chunk.length
+    if (this.#missing === 0) {
+      this.#last = chunk
+      return true
+    }
     if (this.#response.write(chunk)) return true
     this.#response.once('drain', () => { this.#resume?.() })
     return false
@@ -243,7 +253,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   #end (): void {
     this.#over(this.#response.statusCode)
-    this.#response.end()
+    this.#response.end(this.#last)
   }
 
   #onClientClose (): void {
@@ -274,8 +284,8 @@ function framed (headers: string[], request: IncomingMessage, body: Readable | n
 }
 
 /** Node writes trailers, and accepts a Trailer header, on chunked answers alone: anything else throws, uncaught. */
-function mayTrail (request: IncomingMessage, { hasLength }: ResponseHead): boolean {
-  return !hasLength && request.httpVersionMinor === 1
+function mayTrail (request: IncomingMessage, { length }: ResponseHead): boolean {
+  return length === null && request.httpVersionMinor === 1
 }
 
 function flushHead (exchange: Exchange): void {

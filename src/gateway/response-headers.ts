@@ -4,8 +4,8 @@ import { nominated, without, type HeaderNames } from './header-names.ts'
 export interface ResponseHead {
   /** Flat name, value list. */
   readonly headers: string[]
-  /** Whether the upstream said how long the body is. */
-  readonly hasLength: boolean
+  /** Bytes that the upstream said the body has; null where it did not say. */
+  readonly length: number | null
   readonly isEventStream: boolean
   /** The names announced in `Trailer`; null where there are none. */
   readonly trailer: string | null
@@ -15,7 +15,7 @@ export interface ResponseHead {
 export function responseHead (raw: readonly Buffer[], names: HeaderNames, requestId: string): ResponseHead {
   let headers: string[] = ['X-Request-Id', requestId]
   let dropped: readonly string[] | null = null
-  let hasLength = false
+  let length: number | null = null
   let isEventStream = false
   let trailer: string | null = null
   for (let index = 0; index < raw.length; index += 2) {
@@ -23,7 +23,7 @@ export function responseHead (raw: readonly Buffer[], names: HeaderNames, reques
     const fate = names.responseFate(name)
     const value = raw[index + 1]?.toString('latin1') ?? ''
     if (fate === 'keep') {
-      if (name.length === 14) hasLength ||= name.toLowerCase() === 'content-length'
+      if (name.length === 14 && name.toLowerCase() === 'content-length') length = Number(value)
       else if (name.length === 12 && name.toLowerCase() === 'content-type') isEventStream = EVENT_STREAM.test(value)
       headers.push(name, value)
     } else if (fate === 'connection') {
@@ -34,7 +34,7 @@ export function responseHead (raw: readonly Buffer[], names: HeaderNames, reques
     }
   }
   if (dropped !== null) headers = without(headers, dropped.filter((name) => !FRAMING.includes(name)))
-  return { headers, hasLength, isEventStream, trailer }
+  return { headers, length, isEventStream, trailer }
 }
 
 /** Streams that go on until somebody ends them. */

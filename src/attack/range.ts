@@ -100,7 +100,7 @@ export async function openRange (configured: Config, { start }: RangeOptions): P
     const now = () => Date.now() + ahead
     const { storage, masterKey } = await openPersistentState(config)
     closing.push(() => storage.close())
-    const users = createUserStore({ db: storage.db, hasher, minimumLength: config.passwords.minimumLength, now })
+    const users = createUserStore({ db: storage.db, hasher, now })
     const attributes = hostileAttributes(config, marker)
     await users.add({ name: 'attack-plain', password, attributes })
     await users.add({ name: 'attack-neighbour', password })

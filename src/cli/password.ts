@@ -13,11 +13,15 @@ export async function readPassword (options: { readonly passwordStdin?: true }):
   return password
 }
 
+/** Throws a UsageFault for bytes that are no UTF-8: what they would be taken for, nobody could type at a login. */
 export async function readStdin (): Promise<string> {
-  let text = ''
-  process.stdin.setEncoding('utf8')
-  for await (const chunk of process.stdin) text += String(chunk)
-  return text
+  const chunks: Buffer[] = []
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks))
+  } catch {
+    throw new UsageFault('error: what came on standard input is not UTF-8')
+  }
 }
 
 /** `echo` and files end a line that is no part of what they hold. */

@@ -1,4 +1,6 @@
 /** `gatewarden users`: who is kept in storage. A running gateway notices by itself. */
+import type { Config } from '../config/schema.ts'
+import { createNewPasswordFault, type NewPasswordFault } from '../credentials/new-password.ts'
 import { createPasswordHasher } from '../credentials/password-hash.ts'
 import { createUserStore, type UserStore } from '../credentials/user-store.ts'
 import { openStorage } from '../storage/open-storage.ts'
@@ -50,10 +52,20 @@ export async function withUsers (options: ConfigOption, work: (store: UserStore)
     await work(createUserStore({
       db: storage.db,
       hasher: createPasswordHasher(config.passwords),
-      minimumLength: config.passwords.minimumLength,
+      newPasswordFault: newPasswordFaultOf(config),
       now: Date.now,
     }))
   } finally {
     await storage.close()
   }
+}
+
+/** The name of the service is the first thing to try: of the issuer's host, each part that is a name. */
+function newPasswordFaultOf ({ issuer, passwords }: Config): NewPasswordFault {
+  const { hostname } = new URL(issuer)
+  return createNewPasswordFault({
+    minimumLength: passwords.minimumLength,
+    blockListFile: passwords.blockList?.file,
+    contextWords: [hostname, ...hostname.split('.')],
+  })
 }

@@ -15,7 +15,7 @@ const size = (written: string | null, description: string) =>
 const text = (description: string, options: Record<string, unknown> = {}) =>
   Type.Unsafe<string>({ type: 'string', minLength: 1, description, ...options })
 
-const secret = (description: string) => text(description, { secret: true })
+const secret = (description: string, options: Record<string, unknown> = {}) => text(description, { secret: true, ...options })
 
 const section = <Properties extends Record<string, TSchema>>(description: string, properties: Properties) =>
   Type.Object(properties, { additionalProperties: false, description, default: {} })
@@ -57,13 +57,17 @@ const accessRule = Type.Object({
   })),
 }, { additionalProperties: false, minProperties: 1, description: 'All named kinds must hold; of a kind, any value does.' })
 
+const sourceName = Type.Optional(text('What logs and sessions call it, and what stands before its users’ ids. Its type by default; of two of one type each needs its own.', { format: 'source-name' }))
+
 const storeSource = Type.Object({
   type: Type.Literal('store'),
+  name: sourceName,
 }, { additionalProperties: false, description: 'Users kept in `storage`, managed with `gatewarden users`.' })
 
 const htpasswdSource = Type.Object({
   type: Type.Literal('htpasswd'),
-  file: text('Path of the file. Lines `name:hash`; bcrypt, apr1 and {SHA}. Reread when it changes.', { format: 'path' }),
+  name: sourceName,
+  file: text('Path of the file. Lines `name:hash`; bcrypt, sha-crypt, apr1 and {SHA}. Reread when it changes.', { format: 'path' }),
   roles: Type.Optional(listOfText('Roles of every user of this file.')),
 }, { additionalProperties: false, description: 'An Apache htpasswd file.' })
 
@@ -76,6 +80,44 @@ const pathForms = {
   'needless-encoding': 'letters, digits and `-._` as escapes, as in `%41`',
   'double-encoding': 'an escaped `%` before two hexadecimal digits, as in `%2541`',
 } as const
+
+const foreignSubject = word(['prefixed', 'as-is'] as const, {
+  default: 'prefixed',
+  description: '`prefixed`: its users’ ids are `name:id`, so that nobody of another source can have one of them. `as-is`: the bare id, for upstreams that know it; one source alone may have bare ids, and `store` has.',
+})
+
+const fieldNames = {
+  name: Type.Optional(text('The user name as it is to be shown; what was typed by default.')),
+  roles: text('Roles: a list, JSON, or a text with commas.', { default: 'roles' }),
+  scopes: text('Scopes: a list, JSON, or a text with spaces.', { default: 'scopes' }),
+  attributes: text('JSON object of further attributes.', { default: 'attributes' }),
+  disabled: text('Anything but false, 0, an empty text and null refuses the user, and ends their sessions at the next refresh.', { default: 'disabled' }),
+}
+
+const sqlSource = Type.Object({
+  type: Type.Literal('sql'),
+  name: sourceName,
+  url: secret('`postgres://user:password@host:5432/database` or `sqlite:PATH` (as `storage`).', { format: 'user-database' }),
+  tls: section('Of a PostgreSQL that is reached by TLS.', {
+    mode: Type.Optional(word(['off', 'verify', 'no-verify'] as const, { description: 'Instead of `sslmode` in the URL. `verify` where a CA is named.' })),
+    ca: Type.Optional(text('PEM file of the CA that its certificate is of.', { format: 'path' })),
+    cert: Type.Optional(text('PEM file of a client certificate.', { format: 'path' })),
+    key: Type.Optional(text('PEM file of its key.', { format: 'path' })),
+  }),
+  query: text('One query; `$1` is the user name as typed. What it selects beside `columns` becomes attributes.'),
+  findQuery: Type.Optional(text('The same columns, with the id as `$1`: asked at refreshes. By default `query` is, with the name of the login; who is renamed then logs in again.')),
+  rehash: Type.Optional(text('An update that takes a better hash at a login: `$1` is the new one, `$2` the id, `$3` the old one, which it must compare. Without it nothing is ever written.')),
+  columns: section('What the columns of the query are called. All others become attributes.', {
+    id: text('Stable and never given away again: `sub` of the tokens.', { default: 'id' }),
+    passwordHash: text('Its kind is found from itself.', { default: 'password_hash' }),
+    ...fieldNames,
+    version: Type.Optional(text('What changes when the password does, and ends sessions that began before. The password hash by default.')),
+  }),
+  subject: foreignSubject,
+  roles: Type.Optional(listOfText('Roles of every user of this source, beside their own.')),
+  timeout: duration('3s', 'For a connection, and for a query; after it 503.'),
+  connections: Type.Integer({ minimum: 1, maximum: 100, default: 4, description: 'Connections at most.' }),
+}, { additionalProperties: false, description: 'An existing table, in PostgreSQL or SQLite. Opened read-only unless `rehash` is given.' })
 
 const route = Type.Object({
   path: text('What it serves: `/api` matches `/api` and `/api/…`, never `/apix`. The longest path wins.', { format: 'route-path' }),
@@ -182,6 +224,11 @@ export const configSchema = Type.Object({
     }),
   }),
 
+  revocations: section('How ended sessions become known here that others have ended: another replica, the command line.', {
+    blindAfter: duration('5s', 'Without word from the storage for so long, this gateway counts as blind.'),
+    whenBlind: word(['serve', 'refuse'] as const, { default: 'serve', description: '`serve` goes on: an ended session then passes until its access token expires, at the longest. `refuse` answers 503 to every request with a token until there is word again.' }),
+  }),
+
   accessToken: section('The short-lived JWT (RFC 9068).', {
     algorithm: word(algorithms, { default: 'ES256', description: 'How it is signed. Asymmetric, so that whoever can check cannot forge; HS… needs `secret`.' }),
     secret: Type.Optional(secret('For HS… alone: at least as many random bytes as its hash has (32, 48 or 64). The bytes of the text itself are the key.')),
@@ -216,7 +263,7 @@ export const configSchema = Type.Object({
     tokenGrace: duration('2s', 'WebSockets and streams are closed this long after the token they came with has expired.'),
   }),
 
-  credentials: Type.Array(Type.Union([storeSource, htpasswdSource]), {
+  credentials: Type.Array(Type.Union([storeSource, htpasswdSource, sqlSource]), {
     minItems: 1,
     default: [{ type: 'store' }],
     description: 'Who is asked at a login, in order; the first that knows the user decides.',
@@ -228,6 +275,9 @@ export const configSchema = Type.Object({
     queue: Type.Integer({ minimum: 0, default: 100, description: 'Hashes waiting; one more is answered 503.' }),
     queueTimeout: duration('5s', 'Longest wait in that queue; after it 503.'),
     minimumLength: Type.Integer({ minimum: 1, default: 8, description: 'Of a new password, in characters.' }),
+    blockList: Type.Optional(Type.Object({
+      file: text('Path of the file: UTF-8, one password a line. Case does not matter.', { format: 'path' }),
+    }, { additionalProperties: false, description: 'More passwords that cannot be set, beside the common ones that are built in, rows of the keyboard, and the names of the user and of the gateway.' })),
   }),
   throttle: section('Failed logins.', {
     attempts: Type.Integer({ minimum: 1, default: 10, description: 'Failures of one account from strange addresses before each further one costs a delay that doubles.' }),

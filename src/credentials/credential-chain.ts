@@ -3,17 +3,19 @@ import type { Config } from '../config/schema.ts'
 import type { Database } from '../storage/database.ts'
 import type { CredentialSource, Credentials, Subject } from './credential-source.ts'
 import { openHtpasswd } from './htpasswd.ts'
+import { isUnusable } from './password-form.ts'
 import type { PasswordHasher } from './password-hash.ts'
 import { createUserStore } from './user-store.ts'
 
 export type ChainVerdict =
-  | { readonly subject: Subject, readonly source: string }
+  /** `handle`: what `find` knows the subject by again, beside its id. */
+  | { readonly subject: Subject, readonly source: string, readonly handle: string }
   /** `reason` is for the log: the caller learns only that it was refused. */
   | { readonly subject: null, readonly reason: string }
 
 export interface CredentialChain {
   check (credentials: Credentials): Promise<ChainVerdict>
-  find (source: string, subjectId: string): Promise<Subject | null>
+  find (handle: string, subjectId: string): Promise<Subject | null>
   close (): Promise<void>
 }
 
@@ -28,12 +30,44 @@ export interface CredentialChainOptions {
 
 /** Throws a StartupFault for a source that cannot be opened. */
 export async function openCredentialChain ({ config, db, hasher, now, warn = () => {} }: CredentialChainOptions): Promise<CredentialChain> {
-  return createCredentialChain(config.credentials.map((source) => {
+  const opened: CredentialSource[] = []
+  try {
+    for (const source of config.credentials) opened.push(await openSource(source))
+  } catch (error) {
+    await Promise.all(opened.map((source) => source.close()))
+    throw error
+  }
+  return createCredentialChain(opened)
+
+  async function openSource (source: Config['credentials'][number]): Promise<CredentialSource> {
+    const name = sourceName(source)
     switch (source.type) {
-      case 'store': return createUserStore({ db, hasher, minimumLength: config.passwords.minimumLength, now })
-      case 'htpasswd': return openHtpasswd({ file: source.file, roles: source.roles ?? [], hasher, warn, now })
+      case 'store': return { ...createUserStore({ db, hasher, now }), name }
+      case 'htpasswd': return openHtpasswd({ name, file: source.file, roles: source.roles ?? [], hasher, warn, now })
+      case 'sql': {
+        const { url, timeout, connections, rehash, tls, columns, query, findQuery, roles = [] } = source
+        // Loaded where it is configured: a driver is for those who use it.
+        const { openUserDatabase } = await import('../storage/user-database.ts')
+        const { openSqlSource } = await import('./sql-source.ts')
+        const database = await openUserDatabase({ url, timeout, connections, writable: rehash !== undefined, tls })
+        return await openSqlSource({ name, prefix: prefixOf(source), database, query, findQuery, rehash, columns, roles, hasher, warn, now })
+          .catch(async (error: unknown) => {
+            await database.close()
+            throw error
+          })
+      }
     }
-  }))
+  }
+}
+
+/** As sessions and logs name it. */
+export function sourceName ({ name, type }: Config['credentials'][number]): string {
+  return name ?? type
+}
+
+/** No id of one source can be an id of another: a prefixed one has a colon, and one that is taken as it is has none. */
+function prefixOf (source: Extract<Config['credentials'][number], { subject: string }>): string {
+  return source.subject === 'as-is' ? '' : `${sourceName(source)}:`
 }
 
 export function createCredentialChain (sources: readonly CredentialSource[]): CredentialChain {
@@ -49,24 +83,20 @@ export function createCredentialChain (sources: readonly CredentialSource[]): Cr
           continue
         }
         const verdict = await source.check(credentials)
-        if (verdict.outcome === 'accepted') return { subject: verdict.subject, source: source.name }
+        if (verdict.outcome === 'accepted') {
+          const { subject, foundBy } = verdict
+          return { subject, source: source.name, handle: foundBy === undefined ? source.name : `${source.name} ${foundBy}` }
+        }
         if (verdict.outcome === 'refused') refused = verdict.reason
       }
       return { subject: null, reason: refused ?? 'no such user' }
     },
-    async find (source, subjectId) {
-      return await byName.get(source)?.find(subjectId) ?? null
+    async find (handle, subjectId) {
+      const [name = ''] = handle.split(' ', 1)
+      return await byName.get(name)?.find(subjectId, handle.slice(name.length + 1)) ?? null
     },
     async close () {
       await Promise.all(sources.map((source) => source.close()))
     },
   }
-}
-
-/** Bytes of UTF-8. */
-export const longestPassword = 1024
-
-/** Decided before any work, and about the password alone: it tells nothing about a user. */
-export function isUnusable (password: string): boolean {
-  return password.includes('\0') || Buffer.byteLength(password) > longestPassword
 }

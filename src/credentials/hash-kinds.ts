@@ -81,8 +81,10 @@ function readBcrypt (hash: string, before = (password: string) => password): Has
     cost: 2 ** Number(hash.slice(4, 6)) * 0.06,
     async matches (password) {
       const given = before(password)
-      // bcrypt reads 72 bytes and passes over the rest: then `password` + anything would do for a long password.
-      return Buffer.byteLength(given) <= 72 && await bcryptVerify(given, hash)
+      const matches = await bcryptVerify(given, hash)
+      // bcrypt reads 72 bytes and passes over the rest: then `password` + anything would do for a long password. Refused after the
+      // work, or a long guess would be answered sooner where a user is known than where a decoy of another kind is hashed.
+      return matches && Buffer.byteLength(given) <= 72
     },
   }
 }

@@ -4,8 +4,9 @@ import { sql, type Selectable } from 'kysely'
 import { Refusal, StartupFault } from '../errors.ts'
 import { endSessionsOf } from '../sessions/session-store.ts'
 import type { Database, UsersTable } from '../storage/database.ts'
-import { isUnusable } from './credential-chain.ts'
 import type { CredentialSource, Subject } from './credential-source.ts'
+import { lengthFault, type NewPasswordFault } from './new-password.ts'
+import { passwordForm } from './password-form.ts'
 import type { PasswordHasher } from './password-hash.ts'
 import { nameFault, nameKey } from './user-name.ts'
 
@@ -38,14 +39,14 @@ export interface UserStore extends CredentialSource {
 export interface UserStoreOptions {
   readonly db: Database
   readonly hasher: PasswordHasher
-  /** Characters of a new password. */
-  readonly minimumLength?: number
+  /** What a new password has to be; eight characters, where nothing else is said. */
+  readonly newPasswordFault?: NewPasswordFault
   readonly now: () => number
 }
 
 type User = Selectable<UsersTable>
 
-export function createUserStore ({ db, hasher, minimumLength = 8, now }: UserStoreOptions): UserStore {
+export function createUserStore ({ db, hasher, newPasswordFault = async (password) => lengthFault(password, 8), now }: UserStoreOptions): UserStore {
   async function byName (name: string): Promise<User | undefined> {
     return await db.selectFrom('users').selectAll().where('name_key', '=', nameKey(name)).executeTakeFirst()
   }
@@ -69,11 +70,18 @@ export function createUserStore ({ db, hasher, minimumLength = 8, now }: UserSto
     await db.updateTable('users').set({ password_hash }).where('id', '=', user.id).where('password_hash', '=', user.password_hash).execute()
   }
 
+  /** Whatever is wrong with a password is said before any hashing. */
+  async function hashNew (password: string, name: string): Promise<string> {
+    const fault = await newPasswordFault(password, name)
+    if (fault !== null) throw new StartupFault(`a password ${fault}`)
+    return await hasher.hash(passwordForm(password))
+  }
+
   return {
     name: 'store',
 
     async check ({ username, password }) {
-      const typed = password.normalize('NFC')
+      const typed = passwordForm(password)
       const user = await byName(username).catch(unavailable)
       if (user === undefined) {
         await hasher.decoy(typed)
@@ -90,7 +98,7 @@ export function createUserStore ({ db, hasher, minimumLength = 8, now }: UserSto
       return { outcome: 'accepted', subject: subjectOf(user) }
     },
 
-    decoy: async (password) => { await hasher.decoy(password.normalize('NFC')) },
+    decoy: async (password) => { await hasher.decoy(passwordForm(password)) },
 
     async find (subjectId) {
       const user = await db.selectFrom('users').selectAll().where('id', '=', subjectId).executeTakeFirst()
@@ -104,7 +112,7 @@ export function createUserStore ({ db, hasher, minimumLength = 8, now }: UserSto
       if (fault !== null) throw new StartupFault(fault)
       assertListItems(roles, 'role')
       assertListItems(scopes, 'scope')
-      const password_hash = await hasher.hash(acceptable(password, minimumLength))
+      const password_hash = await hashNew(password, name)
       const id = randomUUID()
       const time = now()
       const { numInsertedOrUpdatedRows } = await db.insertInto('users').values({
@@ -132,8 +140,8 @@ export function createUserStore ({ db, hasher, minimumLength = 8, now }: UserSto
     },
 
     async setPassword (name, password) {
-      const { id } = await existing(name)
-      const password_hash = await hasher.hash(acceptable(password, minimumLength))
+      const { id, name: own } = await existing(name)
+      const password_hash = await hashNew(password, own)
       await db.transaction().execute(async (transaction) => {
         await update(transaction, id, { password_hash })
         await endSessionsOf(transaction, id, 'password_changed', now())
@@ -172,14 +180,6 @@ function subjectOf (user: User): Subject {
     attributes: JSON.parse(user.attributes) as Record<string, unknown>,
     revision: user.updated_at,
   }
-}
-
-/** NIST SP 800-63B §5.1.1.2: length is what counts, any character goes, and composed and decomposed forms are one. */
-function acceptable (password: string, minimumLength: number): string {
-  const normalized = password.normalize('NFC')
-  if (isUnusable(normalized)) throw new StartupFault('a password has no NUL and at most 1024 bytes')
-  if ([...normalized].length < minimumLength) throw new StartupFault(`a password has at least ${minimumLength} characters (passwords.minimumLength)`)
-  return normalized
 }
 
 /** Lists travel joined: roles by commas in a header, scopes by spaces in a claim. */

@@ -25,6 +25,8 @@ t.test('users: add prints the new id, list shows everybody, and each change is r
 
   t.match(await users('add', 'Alice', '--password-stdin'), { code: 1, stdout: '', stderr: /there is a user named "Alice" already/ })
   t.match(await cli(folder, ['users', 'add', 'carol', '--password-stdin'], 'short'), { code: 1, stderr: /at least 8 characters \(passwords\.minimumLength\)/ })
+  t.match(await cli(folder, ['users', 'add', 'carol', '--password-stdin'], 'Carol2024!'), { code: 1, stderr: /the user’s own name/ })
+  t.match(await cli(folder, ['users', 'passwd', 'alice', '--password-stdin'], 'Password123!'), { code: 1, stderr: /everybody tries first/ })
   t.match(await users('add', 'carol'), { code: 2, stderr: /--password-stdin/ }, 'no terminal to ask on')
   t.match(await users('enable', 'nobody'), { code: 1, stderr: /there is no user named "nobody"/ })
   t.equal((await users('remove', 'bob')).code, 0)

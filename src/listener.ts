@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 import type { Config } from './config/schema.ts'
 import { Refusal, StartupFault, type RefusalCode } from './errors.ts'
 import { isDoubtful, leaveInDoubt, originForm } from './gateway/admission.ts'
-import { afterEarlierAnswers, answerUnderWay } from './gateway/earlier-answers.ts'
+import { afterEarlierAnswers, answerUnderWay, isOneTooMany } from './gateway/earlier-answers.ts'
 import { readHandshake } from './gateway/upgrade.ts'
 import { answerUpgrade } from './gateway/websocket.ts'
 
@@ -42,7 +42,14 @@ export async function openListener (options: ListenerOptions): Promise<Listener>
   })
 
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
-    if (isDoubtful(request)) return
+    if (isDoubtful(request)) {
+      stopReading(request.socket)
+      return
+    }
+    if (isOneTooMany(request, response)) {
+      refuseInTurn(request, response, new Refusal('GW_UNAVAILABLE', { reason: 'too many requests in a row without an answer' }))
+      return
+    }
     // RFC 9110 §9.3.7: a question about the server as a whole, and the one use of this target.
     if (request.url === '*' && request.method === 'OPTIONS') {
       response.writeHead(204).end()
@@ -52,16 +59,19 @@ export async function openListener (options: ListenerOptions): Promise<Listener>
     if (draining) response.shouldKeepAlive = false
     application(request, response)
   }
-  server.on('request', handle)
-  // The gateway says 100 itself, after it has decided that the caller may send.
-  server.on('checkContinue', handle)
-  server.on('checkExpectation', (request, response) => {
+  /** The last answer of its connection, once those before it are given. */
+  const refuseInTurn = (request: IncomingMessage, response: ServerResponse, refusal: Refusal): void => {
     leaveInDoubt(request)
-    const answer = () => { endWith(options.refuse(new Refusal('GW_EXPECTATION_FAILED'), request.socket), request.socket) }
+    stopReading(request.socket)
+    const answer = () => { endWith(options.refuse(refusal, request.socket), request.socket) }
     // Node gives a response its socket when its turn has come.
     if (response.socket !== null) answer()
     else response.once('socket', answer)
-  })
+  }
+  server.on('request', handle)
+  // The gateway says 100 itself, after it has decided that the caller may send.
+  server.on('checkContinue', handle)
+  server.on('checkExpectation', (request, response) => { refuseInTurn(request, response, new Refusal('GW_EXPECTATION_FAILED')) })
   server.on('upgrade', (request, socket, head) => {
     afterEarlierAnswers(socket, () => {
       if (readHandshake(request) === 'other') serveWithoutUpgrade(server, request, socket, head)
@@ -225,5 +235,7 @@ function stopReading (socket: Duplex): void {
 function closeAfterAnswers (socket: Duplex): void {
   const answer = answerUnderWay(socket)
   if (answer === null) (socket as Socket).destroySoon()
+  // The client has ended in the middle of a body: it will never be whole, and an upstream waits for it.
+  else if (socket.readableEnded && !answer.req.complete) socket.destroy()
   else answer.once('finish', () => setImmediate(closeAfterAnswers, socket))
 }

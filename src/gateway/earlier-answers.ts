@@ -1,5 +1,5 @@
-/** When the answer to an upgrade may be written: not before the answers to what was asked earlier on the connection. */
-import type { ServerResponse } from 'node:http'
+/** A request behind others on its connection (RFC 9112 §9.3.2): how many there may be, and when an upgrade is answered. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
@@ -16,6 +16,22 @@ export function afterEarlierAnswers (socket: Duplex, proceed: () => void): void 
     if (socket instanceof Socket) socket.setTimeout(0)
     proceed()
   })
+}
+
+/** Each is forwarded at once: without a bound, one connection of a client's opens thousands to an upstream. */
+const LONGEST_LINE = 64
+
+const waiting = new WeakMap<Socket, number>()
+
+/** Whether more requests of its connection wait for an earlier answer than may. To be asked once a request. */
+export function isOneTooMany ({ socket }: IncomingMessage, response: ServerResponse): boolean {
+  // Node gives a response its socket when its turn has come: nearly always at once.
+  if (response.socket !== null) return false
+  const line = (waiting.get(socket) ?? 0) + 1
+  if (line > LONGEST_LINE) return true
+  waiting.set(socket, line)
+  response.once('socket', () => { waiting.set(socket, (waiting.get(socket) ?? 1) - 1) })
+  return false
 }
 
 function destroyOnError (this: Duplex): void {

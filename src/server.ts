@@ -77,6 +77,7 @@ export async function startGateway (config: Config, { log, now = Date.now }: Gat
       passwordHashing: () => current.hasher.stats(),
       liveConnections: () => live.counts(),
       endedSessions: () => current.revocations.size(),
+      revocationLag: () => current.revocations.lag(),
       trustedIssuers: () => current.trustedIssuers.stats(),
     })
   }
@@ -165,10 +166,17 @@ async function openApplication (config: Config, lasting: Lasting) {
     log,
     onFetch: metrics.countKeyFetch,
   })
+  const isBlind = () => revocations.lag() > config.revocations.blindAfter
+  const isEnded = config.revocations.whenBlind === 'serve'
+    ? revocations.isEnded
+    : (sessionId: string) => {
+        if (isBlind()) throw new Refusal('GW_UNAVAILABLE', { reason: 'no word of ended sessions (revocations.whenBlind: refuse)', retryAfterSeconds: 2 })
+        return revocations.isEnded(sessionId)
+      }
   const mint = createAccessTokenMint({ keyRing, issuer, audience, lifetime: accessToken.lifetime, now, isForeignSubject: trustedIssuers.isForeignSubject })
   const cache = createVerifierCache(
     createVerifier({ keyRing, issuer, audience, clockTolerance: accessToken.clockTolerance, now, foreignReader: trustedIssuers.readerOf }),
-    { size: accessToken.cacheSize, clockTolerance: accessToken.clockTolerance, isEnded: revocations.isEnded, now }
+    { size: accessToken.cacheSize, clockTolerance: accessToken.clockTolerance, isEnded, now }
   )
   keyRing.onChange(cache.clear)
   trustedIssuers.onLoss(cache.clear)
@@ -253,7 +261,7 @@ async function openApplication (config: Config, lasting: Lasting) {
     { every: 60_000, what: 'cleaning of login attempts', chore: async () => { await throttle.clean() } },
   ])
   const reloadKeys = atMostEvery(1_000, () => keyRing.reload(), log)
-  storage.onChange(reloadKeys.trigger)
+  const unfollow = storage.onChange(({ kind }) => { if (kind !== 'ended') reloadKeys.trigger() })
 
   return {
     app,
@@ -261,9 +269,11 @@ async function openApplication (config: Config, lasting: Lasting) {
     hasher,
     keyRing,
     revocations,
+    isBlind,
     trustedIssuers,
     async close () {
       chores.stop()
+      unfollow()
       reloadKeys.stop()
       await app.close()
       await pool.close()
@@ -283,6 +293,11 @@ async function openAdmin (config: Config, { log, metrics, storage }: Lasting, { 
     checks: {
       storage: () => storage.ping(),
       keys: () => { current().keyRing.signingKey() },
+      revocations: () => {
+        if (!current().isBlind()) return
+        if (config.revocations.whenBlind === 'refuse') throw new Error('no word of ended sessions')
+        return 'degraded'
+      },
       accepting: () => { if (isDraining()) throw new Error('draining') },
     },
   })
@@ -381,17 +396,19 @@ function repeat (log: FastifyBaseLogger, chores: readonly Chore[]): { stop (): v
   return { stop: () => { timers.forEach(clearInterval) } }
 }
 
-/** However often it is triggered, it runs at most once in that many milliseconds, and once after the last trigger. */
+/** However often it is triggered, it runs at most once in that many milliseconds: at once if it has not for long, and once after the last trigger. */
 function atMostEvery (milliseconds: number, work: () => Promise<void>, log: FastifyBaseLogger): { trigger (): void, stop (): void } {
   let timer: NodeJS.Timeout | null = null
   let stopped = false
+  let last = -Infinity
   return {
     trigger () {
       if (timer !== null || stopped) return
       timer = setTimeout(() => {
         timer = null
+        last = performance.now()
         work().catch((error: unknown) => { log.error({ err: error }, 'the keys could not be read again; the ones before go on') })
-      }, milliseconds)
+      }, Math.max(0, last + milliseconds - performance.now()))
       timer.unref()
     },
     stop () {

@@ -32,8 +32,9 @@ function isWeak (secret: string): boolean {
   return bytes < 32 || new Set(secret).size < 8
 }
 
-function checkTimes ({ accessToken, refreshToken, keys }: Config): CrossFault[] {
+function checkTimes ({ accessToken, refreshToken, keys, revocations }: Config): CrossFault[] {
   const faults: CrossFault[] = []
+  if (revocations.blindAfter < 2_000) faults.push({ path: ['revocations', 'blindAfter'], message: 'must be at least 2s: word comes twice a second, and not always in time' })
   if (accessToken.lifetime < 1_000) faults.push({ path: ['accessToken', 'lifetime'], message: 'must be at least 1s: a token counts in seconds' })
   if (accessToken.lifetime >= refreshToken.lifetime) faults.push({ path: ['accessToken', 'lifetime'], message: 'must be shorter than refreshToken.lifetime: a token does not outlive its session' })
   if (refreshToken.graceWindow >= refreshToken.lifetime) faults.push({ path: ['refreshToken', 'graceWindow'], message: 'must be shorter than refreshToken.lifetime' })

@@ -3,14 +3,15 @@ import type { FastifyPluginAsync } from 'fastify'
 import type { Metrics } from './metrics.ts'
 
 export interface AdminApiOptions {
-  /** By name: throws or rejects while the gateway should get no requests. */
-  readonly checks: Readonly<Record<string, () => Promise<void> | void>>
+  /** By name: throws or rejects while the gateway should get no requests; 'degraded' is said, and no reason to stay away. */
+  readonly checks: Readonly<Record<string, Check>>
   /** Longest wait for one check, in milliseconds. */
   readonly checkTimeout?: number
   readonly metrics: Pick<Metrics, 'render'>
 }
 
-type Outcome = 'ok' | 'failed' | 'timeout'
+type Check = () => Promise<void> | 'degraded' | void
+type Outcome = 'ok' | 'degraded' | 'failed' | 'timeout'
 
 /** For a Fastify app of its own that has the error handler: everything else is its 404. */
 export const adminApi: FastifyPluginAsync<AdminApiOptions> = async (app, { checks, checkTimeout = 1000, metrics }) => {
@@ -27,7 +28,7 @@ export const adminApi: FastifyPluginAsync<AdminApiOptions> = async (app, { check
 
   app.get('/readyz', { exposeHeadRoute: true }, async (_request, reply) => {
     const outcomes = await Promise.all(probes.map(async ({ name, probe }) => [name, await probe()] as const))
-    const ready = outcomes.every(([, outcome]) => outcome === 'ok')
+    const ready = outcomes.every(([, outcome]) => outcome === 'ok' || outcome === 'degraded')
     const answer = { status: ready ? 'ready' : 'unready', checks: Object.fromEntries(outcomes) }
     // A probe every few seconds would fill the log: only a change is news.
     if (ready !== wasReady) app.log[ready ? 'info' : 'warn'](answer.checks, ready ? 'ready' : 'not ready')
@@ -42,7 +43,7 @@ export const adminApi: FastifyPluginAsync<AdminApiOptions> = async (app, { check
 }
 
 /** A storage that hangs is asked once, not again by each probe that comes while it does. */
-function singleFlight (check: () => Promise<void> | void, timeout: number): () => Promise<Outcome> {
+function singleFlight (check: Check, timeout: number): () => Promise<Outcome> {
   let underWay: Promise<Outcome> | null = null
   return async () => {
     underWay ??= outcomeOf(check).finally(() => { underWay = null })
@@ -56,10 +57,9 @@ function singleFlight (check: () => Promise<void> | void, timeout: number): () =
   }
 }
 
-async function outcomeOf (check: () => Promise<void> | void): Promise<Outcome> {
+async function outcomeOf (check: Check): Promise<Outcome> {
   try {
-    await check()
-    return 'ok'
+    return await check() ?? 'ok'
   } catch {
     return 'failed'
   }

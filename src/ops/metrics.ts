@@ -16,6 +16,8 @@ export interface MetricsSources {
   readonly passwordHashing: () => { readonly running: number, readonly queued: number, readonly rejected: number }
   readonly liveConnections: () => { readonly websocket: number, readonly stream: number }
   readonly endedSessions: () => number
+  /** Milliseconds. */
+  readonly revocationLag: () => number
   readonly trustedIssuers?: () => readonly { readonly name: string, readonly keys: number, readonly ageSeconds: number | null }[]
 }
 
@@ -170,7 +172,7 @@ function registerAuthMetrics (registry: Registry, counts: Readonly<Record<string
   })
 }
 
-function registerSources (registry: Registry, { tokenCache, passwordHashing, liveConnections, endedSessions }: MetricsSources): void {
+function registerSources (registry: Registry, { tokenCache, passwordHashing, liveConnections, endedSessions, revocationLag }: MetricsSources): void {
   counter(registry, 'gatewarden_token_verifications_total', 'Access tokens verified: found in the cache, or by their signature, or refused.', ['result'], (metric) => {
     const { hits, misses, refused } = tokenCache()
     metric.inc({ result: 'hit' }, hits)
@@ -191,6 +193,7 @@ function registerSources (registry: Registry, { tokenCache, passwordHashing, liv
     metric.set({ kind: 'websocket' }, websocket)
     metric.set({ kind: 'stream' }, stream)
   })
+  gauge(registry, 'gatewarden_revocation_lag_seconds', 'Sessions that others have ended longer ago are all known here. Below one, unless the storage is out of hearing and reach.', [], (metric) => { metric.set(Math.min(revocationLag() / 1000, Number.MAX_SAFE_INTEGER)) })
   gauge(registry, 'gatewarden_ended_sessions', 'Ended sessions that are remembered because a token of theirs may not have expired.', [], (metric) => { metric.set(endedSessions()) })
 }
 

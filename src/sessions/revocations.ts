@@ -1,5 +1,5 @@
 /** Ended sessions that some access token may still name: a set in memory, asked by every request, fed by storage. */
-import type { Storage } from '../storage/database.ts'
+import type { Change, Storage } from '../storage/database.ts'
 
 export interface Revocations {
   isEnded (sessionId: string): boolean
@@ -12,6 +12,8 @@ export interface Revocations {
   onEnd (listener: (sessionIds: readonly string[]) => void): void
   /** Reads what has ended since the last look. */
   catchUp (): Promise<void>
+  /** Milliseconds: ends that others have committed longer ago are all known. Grows while the storage is out of hearing and reach. */
+  lag (): number
   size (): number
   close (): void
 }
@@ -38,7 +40,12 @@ export async function openRevocations ({ storage, rememberFor, now }: Revocation
   let lookedAt: number | null = null
   let catchingUp: Promise<void> | null = null
   let again = false
+  /** Whether the next look is to go as far back as the first. */
+  let thorough = true
   let closed = false
+  // Of performance.now(): no clock that is set changes them.
+  let readUntil = -Infinity
+  let pendingSince = Infinity
   let retry: NodeJS.Timeout | undefined
 
   function remember (sessions: readonly { readonly id: string, readonly access_until: number }[]): void {
@@ -60,15 +67,23 @@ export async function openRevocations ({ storage, rememberFor, now }: Revocation
 
   async function read (): Promise<void> {
     const time = now()
-    const first = lookedAt === null
+    const began = performance.now()
+    const all = thorough
+    thorough = false
     // After a clock was set back, what ends now carries a time before the last look's.
     const since = Math.min(lookedAt ?? time - rememberFor, time) - OVERLAP
     const rows = await storage.db.selectFrom('sessions').select(['id', 'access_until'])
       .where('ended_at', 'is not', null)
-      .where((or) => or.or([or('ended_at', '>=', since), ...(first ? [or('access_until', '>', time - OVERLAP)] : [])]))
+      .where((or) => or.or([or('ended_at', '>=', since), ...(all ? [or('access_until', '>', time - OVERLAP)] : [])]))
       .execute()
+      .catch((error: unknown) => {
+        thorough ||= all
+        throw error
+      })
     // Only once it has worked: after a failure the next look goes as far back as this one would have.
     lookedAt = time
+    readUntil = began
+    if (pendingSince <= began) pendingSince = Infinity
     if (!closed) remember(rows)
   }
 
@@ -87,12 +102,21 @@ export async function openRevocations ({ storage, rememberFor, now }: Revocation
     await catchingUp
   }
 
+  function follow (change: Change): void {
+    if (change.kind === 'ended') remember(change.sessions)
+    if (change.kind !== 'anything') return
+    // From here on the clocks of those who wrote do not matter: they may be off by more than a look goes back.
+    if (change.missed) thorough = true
+    look()
+  }
+
   /** A look that fails is made up for by the next: `lookedAt` stays where it was. */
-  function follow (): void {
+  function look (): void {
     if (closed) return
     clearTimeout(retry)
+    pendingSince = Math.min(pendingSince, performance.now())
     catchUp().catch(() => {
-      if (!closed) retry = setTimeout(follow, RETRY).unref()
+      if (!closed) retry = setTimeout(look, RETRY).unref()
     })
   }
 
@@ -104,6 +128,7 @@ export async function openRevocations ({ storage, rememberFor, now }: Revocation
     end (sessionId, accessUntil = 0) { remember([{ id: sessionId, access_until: accessUntil }]) },
     onEnd (listener) { listeners.push(listener) },
     catchUp,
+    lag: () => Math.max(0, performance.now() - Math.max(readUntil, Math.min(pendingSince, storage.toldUntil()))),
     size: () => ended.size,
     close () {
       closed = true

@@ -3,7 +3,7 @@
  * and what was committed before a word that came back has come before it. Lost, it is tried again for as long as it takes.
  */
 import { randomBytes } from 'node:crypto'
-import { connectClient, type PostgresClient } from './postgres-connections.ts'
+import { connectClient } from './postgres-connections.ts'
 import type { PostgresAddress } from './postgres-url.ts'
 
 export interface ChannelOptions {
@@ -35,7 +35,7 @@ export function openChannel ({ address, connectTimeout, name, onPayload, onUp, o
   let heard = -Infinity
   let up = false
   let closed = false
-  let client = null as PostgresClient | null
+  const closing = new AbortController()
   let wake = () => {}
 
   const whileDown = setInterval(() => { if (!up) onDown() }, 1_000).unref()
@@ -49,7 +49,7 @@ export function openChannel ({ address, connectTimeout, name, onPayload, onUp, o
 
   /** Returns when it hears nothing any more. Throws where it could not begin. */
   async function hold (): Promise<void> {
-    const connection = client = await connectClient(address, { statementTimeout: null, connectTimeout, answerTimeout: SILENCE })
+    const connection = await connectClient(address, { statementTimeout: null, connectTimeout, answerTimeout: SILENCE, signal: closing.signal })
     const own = `gatewarden_beat_${randomBytes(8).toString('hex')}`
     const sent = new Map<string, number>()
     let count = 0
@@ -78,12 +78,12 @@ export function openChannel ({ address, connectTimeout, name, onPayload, onUp, o
     let beats: NodeJS.Timeout | undefined
     try {
       await connection.query(`listen "${own}"; listen "${name}"`)
-      if (closed) return
       beat()
       beats = setInterval(beat, BEAT)
       await gone
     } finally {
       clearInterval(beats)
+      connection.destroy()
     }
   }
 
@@ -91,8 +91,6 @@ export function openChannel ({ address, connectTimeout, name, onPayload, onUp, o
     for (let delay = FIRST_DELAY; !closed;) {
       const began = performance.now()
       await hold().catch(() => {})
-      client?.destroy()
-      client = null
       setUp(false)
       if (closed) return
       if (performance.now() - began > 10_000) delay = FIRST_DELAY
@@ -110,7 +108,7 @@ export function openChannel ({ address, connectTimeout, name, onPayload, onUp, o
       closed = true
       clearInterval(whileDown)
       wake()
-      client?.destroy()
+      closing.abort()
       await running
     },
   }

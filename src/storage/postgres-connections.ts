@@ -64,7 +64,7 @@ export async function openPool (address: PostgresAddress, { size, answerTimeout,
   }
 }
 
-export async function connectClient (address: PostgresAddress, settings: SessionSettings & { readonly answerTimeout?: number }): Promise<PostgresClient> {
+export async function connectClient (address: PostgresAddress, settings: SessionSettings & { readonly answerTimeout?: number, readonly signal?: AbortSignal }): Promise<PostgresClient> {
   const { Client } = await loadPostgres()
   const client = new Client({
     ...await clientConfig(address, settings),
@@ -72,6 +72,11 @@ export async function connectClient (address: PostgresAddress, settings: Session
   })
   // What breaks it is told by `end`, and to those whose query was under way.
   client.on('error', () => {})
+  // The driver's `end` says goodbye first and waits for an answer.
+  const { stream } = (client as unknown as { connection: { stream: { destroy (): void } } }).connection
+  const destroy = () => { stream.destroy() }
+  settings.signal?.throwIfAborted()
+  settings.signal?.addEventListener('abort', destroy, { once: true })
   await client.connect()
   const query = async (sql: string, parameters: readonly unknown[] = []) => await client.query<Record<string, unknown>>(sql, [...parameters])
   return {
@@ -83,11 +88,7 @@ export async function connectClient (address: PostgresAddress, settings: Session
       end: async () => {},
     },
     async end () { await client.end() },
-    destroy () {
-      // The driver's `end` says goodbye first and waits for an answer.
-      const { stream } = (client as unknown as { connection: { stream: { destroy (): void } } }).connection
-      stream.destroy()
-    },
+    destroy,
   }
 }
 

@@ -16,6 +16,8 @@ export interface OpenPostgresOptions {
 }
 
 const OLDEST = 130_000
+/** Milliseconds that one step of a migration may take, or another replica's whole migration. */
+const MIGRATION = 3_600_000
 
 /** Throws a StartupFault: one line, and what to do. */
 export async function openPostgresStorage (url: string, { options, warn }: OpenPostgresOptions): Promise<Storage> {
@@ -95,8 +97,7 @@ async function connectPatiently (address: PostgresAddress, connectTimeout: numbe
   let takesSettings = true
   for (;;) {
     try {
-      // Migrations take as long as they take, and 0 is a setting too: it shows whether settings are taken.
-      return { client: await connectClient(address, { statementTimeout: takesSettings ? 0 : null, connectTimeout }), takesSettings }
+      return { client: await connectClient(address, { statementTimeout: takesSettings ? MIGRATION : null, connectTimeout }), takesSettings }
     } catch (error) {
       if (takesSettings && error instanceof Error && error.message.includes('unsupported startup parameter')) takesSettings = false
       else if (!passing.has(codeOf(error)) || performance.now() + 100 > until) throw connectFault(error, address)

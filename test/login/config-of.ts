@@ -17,6 +17,7 @@ export function configOf (changes: ConfigChanges): Config {
     issuer: 'https://gate.example',
     audience: 'api',
     storage: 'sqlite::memory:',
+    revocations: { blindAfter: 5_000, whenBlind: 'serve' },
     storageOptions: { schema: 'gatewarden', poolSize: 10, connectTimeout: 5_000, statementTimeout: 5_000, tls: {} },
     keys: { rotateEvery: 30 * 86_400_000, publishAhead: 600_000 },
     workers: 1,

@@ -12,6 +12,7 @@ async function start (t: Test, checks: AdminApiOptions['checks'], checkTimeout?:
     passwordHashing: () => ({ running: 0, queued: 0, rejected: 0 }),
     liveConnections: () => ({ websocket: 0, stream: 0 }),
     endedSessions: () => 0,
+    revocationLag: () => 0,
   })
   const app = Fastify({ loggerInstance: log.logger, logController: new LogController({ disableRequestLogging: true }) })
   await app.register(errorHandler, { refuse: createRefuse({ realm: 'admin' }) })

@@ -7,6 +7,7 @@ function start (t: Test, sources: Partial<MetricsSources> = {}): Metrics {
     passwordHashing: () => ({ running: 2, queued: 7, rejected: 1 }),
     liveConnections: () => ({ websocket: 4, stream: 6 }),
     endedSessions: () => 9,
+    revocationLag: () => 250,
     ...sources,
   })
   t.teardown(() => { metrics.close() })

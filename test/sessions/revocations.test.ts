@@ -1,4 +1,6 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import type { Change } from '../../src/storage/database.ts'
 import { openRevocations } from '../../src/sessions/revocations.ts'
 import { openStorage } from '../../src/storage/open-storage.ts'
 import { within } from '../helpers/within.ts'
@@ -131,14 +133,14 @@ t.test('a look that failed is made up for without another change', async (t) => 
   const rig = await startSessions(t)
   const login = await rig.logIn()
   let failing = true
-  let change: () => void = () => {}
+  let change: (change: Change) => void = () => {}
   const storage = {
     ...rig.storage,
     db: rig.db.withPlugin({
       transformQuery: ({ node }) => { if (failing) throw new Error('no storage'); return node },
       transformResult: async ({ result }) => result,
     }),
-    onChange (listener: () => void) { change = listener; return () => {} },
+    onChange (listener: typeof change) { change = listener; return () => {} },
   }
   await t.rejects(openRevocations({ storage, rememberFor, now: rig.now }), 'a start without storage fails')
   failing = false
@@ -147,10 +149,13 @@ t.test('a look that failed is made up for without another change', async (t) => 
   failing = true
   await rig.users.disable('alice')
   const heard = new Promise((resolve) => { revocations.onEnd(resolve) })
-  change()
+  change({ kind: 'anything', missed: false })
   await t.rejects(revocations.catchUp())
+  await pause(50)
+  t.ok(revocations.lag() >= 50, 'what was told of, and could not be read, is not known')
   failing = false
   t.strictSame(await within(3_000, heard), [login.session_id])
+  t.ok(revocations.lag() < 1_000)
 })
 
 t.test('a successor that was given out survives the kill of the process that gave it', async (t) => {

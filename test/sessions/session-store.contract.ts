@@ -144,7 +144,7 @@ async function closing (t: Test, open: OpenStorage) {
   return storage
 }
 
-function session (changes: Partial<Session>): Session {
+export function session (changes: Partial<Session>): Session {
   return {
     id: 'session',
     subject: 'alice',

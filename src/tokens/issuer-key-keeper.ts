@@ -56,7 +56,7 @@ export function createKeyKeeper ({ folder, macKey, warn }: KeyKeeperOptions): Ke
     const text = await readSmall(file)
     if (text === null) return null
     const json = readStrictJson(text)
-    const { mac, ...content } = ('value' in json ? json.value : {}) as Record<string, unknown>
+    const { mac, ...content } = ('value' in json ? json.value ?? {} : {}) as Record<string, unknown>
     // An object's members keep their order, so this is the text that was signed.
     const sound = typeof mac === 'string' && isSame(Buffer.from(mac, 'base64url'), macOf(JSON.stringify(content)))
     if (!sound) {

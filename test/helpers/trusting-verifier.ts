@@ -9,6 +9,7 @@ import { openTrustedIssuers, type TrustedIssuers } from '../../src/tokens/truste
 import { createVerifierCache } from '../../src/tokens/verifier-cache.ts'
 import { createVerifier } from '../../src/tokens/verifier.ts'
 import { oidcAudience } from './oidc-server.ts'
+import { within } from './within.ts'
 import { audience, issuer, keyRingOf, makeKey, type TestKey } from './tokens.ts'
 
 export interface TrustingVerifier {
@@ -24,6 +25,8 @@ export interface TrustingVerifier {
   readonly fetches: readonly string[]
   /** Resolves when a fetch is over that began after the call. */
   nextFetch (): Promise<void>
+  /** Resolves when the last fetch ended with this. */
+  fetchedSo (outcome: string): Promise<void>
   /** Messages and fields of the log, as text. */
   readonly log: readonly string[]
   /** Writes what is to be kept, and closes. */
@@ -103,7 +106,10 @@ export async function openTrustingVerifier (t: Test, trustedIssuers: readonly Tr
     async nextFetch () {
       // The first may have begun before.
       const enough = fetches.length + 2
-      while (fetches.length < enough) await once(events, 'fetch')
+      while (fetches.length < enough) await within(10_000, once(events, 'fetch'))
+    },
+    async fetchedSo (outcome) {
+      while (fetches.at(-1) !== outcome) await within(10_000, once(events, 'fetch'))
     },
     log,
     close,

@@ -16,7 +16,8 @@ export interface Outcome {
 export interface SendOptions {
   /**
    * Milliseconds of silence after which the sender half-closes, and again until it gives up: for bytes that may hold more than
-   * one request, or less. Without it the first whole answer ends the exchange.
+   * one request, or less. Without it the first whole answer ends the exchange. Gateway and recorder run in this process, so a
+   * few are enough: a timer fires when all that has arrived is dealt with.
    */
   readonly settle?: number
   /** Sent once the first bytes have been answered, or `settle` has passed. */

@@ -2,6 +2,7 @@
 import type { Config } from '../config/schema.ts'
 import { startGateway } from '../server.ts'
 import { isHeld, runClass, type AttackClass, type ClassResult } from './attack.ts'
+import { framing } from './framing.ts'
 import { identityHeaders, overridingHeaders } from './header-spellings.ts'
 import { guardLoopback } from './loopback.ts'
 import { openRange } from './range.ts'
@@ -32,7 +33,7 @@ export interface AttackOptions {
 }
 
 /** In this order: the last ones move the clock, and use up what a login throttle allows. */
-export const attackClasses: readonly AttackClass[] = [withoutToken, paths, identityHeaders, overridingHeaders, splitting, roles, forgedTokens]
+export const attackClasses: readonly AttackClass[] = [withoutToken, paths, identityHeaders, overridingHeaders, splitting, framing, roles, forgedTokens]
 
 export async function runAttacks (config: Config, { start = startGateway, classes = attackClasses, isStopped = () => false }: AttackOptions = {}): Promise<AttackReport> {
   const startedAt = performance.now()

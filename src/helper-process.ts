@@ -110,7 +110,9 @@ export function serveHelper<Task, Result> (work: (task: Task) => Result): void {
     try {
       say({ result: work(task) })
     } catch (error) {
-      say({ error: error instanceof Error ? error.message : String(error), code: error instanceof Error && 'code' in error ? error.code as string | number : null })
+      // SQLite's number is in `errcode`.
+      const { message, code = null, errcode } = (error instanceof Error ? error : { message: String(error) }) as { message: string, code?: string, errcode?: number }
+      say({ error: message, code: errcode ?? code })
     }
   })
   say({ ready: true })

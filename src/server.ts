@@ -31,6 +31,7 @@ import { compileRoutes, type Route, type RouteTable } from './routes/compile.ts'
 import { targetFault } from './routes/target-fault.ts'
 import { openRevocations } from './sessions/revocations.ts'
 import { createSessionService } from './sessions/session-service.ts'
+import { openUserDatabase } from './storage/user-database.ts'
 import { createAccessTokenMint } from './tokens/access-token.ts'
 import { createKeyKeeper, issuerKeyFolder } from './tokens/issuer-key-keeper.ts'
 import { openKeyRing } from './tokens/key-ring.ts'
@@ -183,7 +184,7 @@ async function openApplication (config: Config, lasting: Lasting) {
 
   // Who somebody is, and what keeps them logged in
   const hasher = createPasswordHasher(config.passwords)
-  const credentials = await openCredentialChain({ config, db, now, hasher, warn: (message) => { log.warn(message) } })
+  const credentials = await openCredentialChain({ config, db, now, hasher, openDatabase: openUserDatabase, warn: (message) => { log.warn(message) } })
   const throttle = createThrottle({ db, config: config.throttle, now })
   const table = compileRoutes(config)
   const sessions = createSessionService({

@@ -25,7 +25,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'routes': ['routes', 'errors'],
   'tokens': ['tokens', 'errors', 'fast-jwt', 'jose', 'lru-cache'],
   'sessions': ['sessions', 'storage', 'errors', 'kysely'],
-  'storage': ['storage', 'errors', 'kysely', '@photostructure/sqlite', 'pg'],
+  'storage': ['storage', 'errors', 'helper-process', 'kysely', '@photostructure/sqlite', 'pg'],
   'credentials': ['credentials', 'sessions', 'storage', 'errors', 'helper-process', 'kysely', '@node-rs/argon2', '@node-rs/bcrypt', '@phc/format', 'apache-md5'],
   'gateway': ['gateway', 'routes', 'errors', 'fastify', '@fastify/http-proxy', 'undici'],
   'login': ['login', 'errors', 'fastify', '@fastify/formbody', 'secure-json-parse'],
@@ -51,9 +51,9 @@ t.test('only a storage file knows a driver, and one file each driver', async (t)
   }
 })
 
-t.test('of storage, the rest knows types and locks; what opens one is up to those who start', async (t) => {
+t.test('of storage, the rest knows types, locks and faults; what opens one is up to those who start', async (t) => {
   for (const { file, from, path, typeOnly } of imports) {
-    if ((from === 'sessions' || from === 'credentials') && !typeOnly && path.includes('/storage/')) t.match(path, /\/locks\.ts$/, file)
+    if ((from === 'sessions' || from === 'credentials') && !typeOnly && path.includes('/storage/')) t.match(path, /\/(?:locks|database-fault)\.ts$/, file)
   }
 })
 

@@ -1,4 +1,5 @@
 /** What must hold between the keys of a configuration that is well-formed for itself. */
+import { checkCredentials } from './credential-checks.ts'
 import type { KeyPath } from './fault.ts'
 import type { Config, RouteConfig } from './schema.ts'
 import { checkTrustedIssuers } from './trusted-issuers.ts'
@@ -10,7 +11,7 @@ export interface CrossFault {
 }
 
 export function crossCheck (config: Config): CrossFault[] {
-  return [...checkTokens(config), ...checkTimes(config), ...checkPorts(config), ...checkTrustedIssuers(config), ...checkClients(config), ...checkRoutes(config), ...checkIdentity(config)]
+  return [...checkTokens(config), ...checkTimes(config), ...checkPorts(config), ...checkTrustedIssuers(config), ...checkCredentials(config), ...checkClients(config), ...checkRoutes(config), ...checkIdentity(config)]
 }
 
 function checkTokens ({ accessToken, keys }: Config): CrossFault[] {

@@ -42,6 +42,9 @@ export const formats: Readonly<Record<string, Format>> = {
   'storage': { matches: (text) => /^sqlite:.+/.test(text) || isPostgresUrl(text), expected: 'sqlite: and the path of a file, as in sqlite:./data/gatewarden.db; or postgres://user:password@host:5432/database' },
   'postgres-url': { matches: isPostgresUrl, expected: 'postgres://user:password@host:5432/database' },
   'sql-name': { matches: (text) => /^[a-z_][a-z0-9_]{0,39}$/.test(text) && !text.startsWith('pg_'), expected: 'a plain name in lower case, as in gatewarden' },
+  'source-name': { matches: (text) => /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text), expected: 'at most 64 letters, digits, dots, underscores and hyphens, as in staff' },
+  // A secret: what stands in for one that could not be read is no fault of its own.
+  'user-database': { matches: (text) => /^(?:sqlite:|postgres(?:ql)?:\/\/).|^\0/s.test(text), expected: 'postgres://user:password@host:5432/database, or sqlite: and the path of a file' },
   'cidr': { matches: isCidr, expected: 'an address or a network, as in 10.0.0.0/8 or fd00::/8' },
   'header-name': { matches: (text) => /^[A-Za-z0-9!#$%&'*+.^`|~-]+$/.test(text), expected: 'a header name without underscores, as in X-User-Id' },
   'method': { matches: (text) => /^[A-Z][A-Z-]{0,31}$/.test(text) && text !== 'CONNECT', expected: 'an HTTP method in capitals, as in GET' },

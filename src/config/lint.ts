@@ -1,5 +1,6 @@
 /** What is allowed but dangerous: each with its place, the danger, and the remedy. `check` and `start` show the same. */
 import { isIP } from 'node:net'
+import { lintCredentials } from './credential-checks.ts'
 import type { KeyPath } from './fault.ts'
 import { isLoopback } from './loopback.ts'
 import type { Config } from './schema.ts'
@@ -12,7 +13,7 @@ export interface ConfigWarning {
 }
 
 export function lintConfig (config: Config): ConfigWarning[] {
-  return [...lintNetwork(config), ...lintStorage(config), ...lintTokens(config), ...lintTrustedIssuers(config), ...lintRoutes(config), ...lintIdentity(config)]
+  return [...lintNetwork(config), ...lintStorage(config), ...lintTokens(config), ...lintTrustedIssuers(config), ...lintCredentials(config), ...lintRoutes(config), ...lintIdentity(config)]
 }
 
 function lintNetwork ({ issuer, listen, admin, trustedProxies }: Config): ConfigWarning[] {

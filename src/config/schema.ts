@@ -282,8 +282,10 @@ export const configSchema = Type.Object({
   throttle: section('Failed logins.', {
     attempts: Type.Integer({ minimum: 1, default: 10, description: 'Failures of one account from strange addresses before each further one costs a delay that doubles.' }),
     attemptsPerAddress: Type.Integer({ minimum: 1, default: 50, description: 'Failures of one address (IPv6: /64) likewise.' }),
+    attemptsInAll: Type.Integer({ minimum: 1, default: 1000, description: 'Failures of all accounts and all addresses together within a window, before each further one costs every login from a strange address a delay. Where a user has logged in before, this does not count.' }),
     delay: duration('1s', 'The first delay.'),
-    maximumDelay: duration('15m', 'The longest delay.'),
+    maximumDelay: duration('15m', 'The longest delay of an account or an address.'),
+    maximumDelayInAll: duration('5s', 'The longest delay of all together: shorter, since it delays everybody who is new.'),
     window: duration('15m', 'After so long without a failure the count starts anew.'),
   }),
   trustedIssuers: Type.Array(trustedIssuer, { default: [], description: 'Others whose tokens are accepted too. Their tokens are verified, never issued, refreshed or ended here.' }),

@@ -16,6 +16,7 @@ export interface SchemaNode {
   readonly format?: string
   readonly secret?: boolean
   readonly description?: string
+  readonly default?: unknown
   readonly const?: unknown
   readonly enum?: readonly unknown[]
   readonly properties?: Readonly<Record<string, SchemaNode>>
@@ -31,6 +32,7 @@ const check = ajv.compile(configSchema)
 
 /** Fills defaults into `value`. */
 export function validate (value: unknown): SchemaFault[] {
+  fillUnions(rootSchema, value)
   if (check(value)) return []
   const faults = withoutUnionNoise(check.errors ?? [])
     // ajv tells of a key that is no header name twice.
@@ -38,6 +40,19 @@ export function validate (value: unknown): SchemaFault[] {
     .map((error) => describe(error, value))
   // A number that is not whole may be too large as well: one thing at a time.
   return faults.filter(({ path }, index) => faults.findIndex((other) => pathText(other.path) === pathText(path)) === index)
+}
+
+/** ajv fills no defaults inside a union: which branch is meant it finds out too late. */
+function fillUnions (schema: SchemaNode, value: unknown, inUnion = false): void {
+  const branch = branchFor(schema, value)
+  const within = inUnion || branch !== schema
+  if (Array.isArray(value)) value.forEach((item) => { fillUnions(branch.items ?? {}, item, within) })
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return
+  const map = value as Record<string, unknown>
+  for (const [key, child] of Object.entries(branch.properties ?? {})) {
+    if (within && child.default !== undefined && !Object.hasOwn(map, key)) map[key] = structuredClone(child.default)
+    if (Object.hasOwn(map, key)) fillUnions(child, map[key], within)
+  }
 }
 
 /** The branch of a union that a value was meant for; the schema itself where it is none. */

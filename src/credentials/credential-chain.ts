@@ -1,6 +1,7 @@
 /** The configured sources in their order: the first that knows the user decides, and all of them do their work. */
 import type { Config } from '../config/schema.ts'
 import type { Database } from '../storage/database.ts'
+import type { UserDatabase, UserDatabaseOptions } from '../storage/user-database.ts'
 import type { CredentialSource, Credentials, Subject } from './credential-source.ts'
 import { openHtpasswd } from './htpasswd.ts'
 import { isUnusable } from './password-form.ts'
@@ -23,13 +24,15 @@ export interface CredentialChainOptions {
   readonly config: Pick<Config, 'credentials' | 'passwords'>
   readonly db: Database
   readonly hasher: PasswordHasher
+  /** For sources of type `sql`. */
+  readonly openDatabase: (options: UserDatabaseOptions) => Promise<UserDatabase>
   readonly now: () => number
   /** Told what an operator should know of a source while it runs. */
   readonly warn?: (message: string) => void
 }
 
 /** Throws a StartupFault for a source that cannot be opened. */
-export async function openCredentialChain ({ config, db, hasher, now, warn = () => {} }: CredentialChainOptions): Promise<CredentialChain> {
+export async function openCredentialChain ({ config, db, hasher, openDatabase, now, warn = () => {} }: CredentialChainOptions): Promise<CredentialChain> {
   const opened: CredentialSource[] = []
   try {
     for (const source of config.credentials) opened.push(await openSource(source))
@@ -46,10 +49,8 @@ export async function openCredentialChain ({ config, db, hasher, now, warn = () 
       case 'htpasswd': return openHtpasswd({ name, file: source.file, roles: source.roles ?? [], hasher, warn, now })
       case 'sql': {
         const { url, timeout, connections, rehash, tls, columns, query, findQuery, roles = [] } = source
-        // Loaded where it is configured: a driver is for those who use it.
-        const { openUserDatabase } = await import('../storage/user-database.ts')
         const { openSqlSource } = await import('./sql-source.ts')
-        const database = await openUserDatabase({ url, timeout, connections, writable: rehash !== undefined, tls })
+        const database = await openDatabase({ url, timeout, connections, writable: rehash !== undefined, tls })
         return await openSqlSource({ name, prefix: prefixOf(source), database, query, findQuery, rehash, columns, roles, hasher, warn, now })
           .catch(async (error: unknown) => {
             await database.close()

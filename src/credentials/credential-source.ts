@@ -19,19 +19,20 @@ export interface Credentials {
 }
 
 export type Verdict =
-  | { readonly outcome: 'accepted', readonly subject: Subject }
+  /** `foundBy`: what `find` needs beside the id; kept with the session. */
+  | { readonly outcome: 'accepted', readonly subject: Subject, readonly foundBy?: string }
   /** Known, and refused; `reason` is for the log. */
   | { readonly outcome: 'refused', readonly reason: string }
   | { readonly outcome: 'unknown' }
 
 export interface CredentialSource {
-  /** What sessions remember their source by: unique in a chain. */
+  /** What sessions remember their source by: unique in a chain, and without a space. */
   readonly name: string
   /** `refused` and `unknown` cost the same work. Throws a Refusal when it cannot tell (GW_UNAVAILABLE). */
   check (credentials: Credentials): Promise<Verdict>
   /** The work of one check, and no answer: so that time does not tell which source knew a name. */
   decoy (password: string): Promise<void>
-  /** Asked at each refresh: null when the user is gone or disabled. */
-  find (subjectId: string): Promise<Subject | null>
+  /** Asked at each refresh: null when the user is gone or disabled. Throws a Refusal when it cannot tell. */
+  find (subjectId: string, foundBy?: string): Promise<Subject | null>
   close (): Promise<void>
 }

@@ -8,6 +8,8 @@ import type { PasswordHasher } from './password-hash.ts'
 import { nameKey } from './user-name.ts'
 
 export interface HtpasswdOptions {
+  /** Stands before the users' ids. */
+  readonly name?: string
   readonly file: string
   /** Of every user of this file. */
   readonly roles: readonly string[]
@@ -39,7 +41,7 @@ interface Version {
 }
 
 /** Throws a StartupFault when the file cannot be read at the start. */
-export function openHtpasswd ({ file, roles, hasher, warn, now }: HtpasswdOptions): CredentialSource {
+export function openHtpasswd ({ name: sourceName = 'htpasswd', file, roles, hasher, warn, now }: HtpasswdOptions): CredentialSource {
   let content = first()
   /** The state that could not be taken: said once, and not at each login. */
   let broken: string | null = null
@@ -97,7 +99,7 @@ export function openHtpasswd ({ file, roles, hasher, warn, now }: HtpasswdOption
   }
 
   const subjectOf = (key: string, { name, hash }: Entry): Subject => ({
-    id: `htpasswd:${key}`,
+    id: `${sourceName}:${key}`,
     name,
     roles,
     scopes: [],
@@ -106,7 +108,7 @@ export function openHtpasswd ({ file, roles, hasher, warn, now }: HtpasswdOption
   })
 
   return {
-    name: `htpasswd:${file}`,
+    name: sourceName,
     async check ({ username, password }) {
       const { entries, slowest } = current()
       const key = nameKey(username)
@@ -126,7 +128,7 @@ export function openHtpasswd ({ file, roles, hasher, warn, now }: HtpasswdOption
       await hasher.decoy(password, current().slowest)
     },
     async find (subjectId) {
-      const key = subjectId.replace(/^htpasswd:/, '')
+      const key = subjectId.slice(sourceName.length + 1)
       const entry = current().entries.get(key)
       return entry === undefined ? null : subjectOf(key, entry)
     },

@@ -46,9 +46,9 @@ export async function logIn (services: LoginServices, { username, password, clie
     throw new Refusal('GW_CREDENTIALS_INVALID', { reason: verdict.reason })
   }
 
-  const { subject, source } = verdict
+  const { subject, source, handle } = verdict
   const userAgent = request.headers['user-agent']?.slice(0, longestUserAgent) ?? null
-  const { session_id: sessionId, ...tokens } = await sessions.begin({ subject, source, clientId, userAgent, address: caller.address })
+  const { session_id: sessionId, ...tokens } = await sessions.begin({ subject, source: handle, clientId, userAgent, address: caller.address })
   audit({ ...facts, event: 'login', subject: subject.id, session_id: sessionId, source })
   return onlyTokens(tokens)
 }

@@ -4,10 +4,15 @@ import { StartupFault } from '../errors.ts'
 
 export type SqliteValue = string | number | bigint | null | Uint8Array
 
+/** By position, or all of them by their names. */
+export type SqliteParameters = readonly SqliteValue[] | readonly [Readonly<Record<string, SqliteValue>>]
+
 export interface SqliteStatement {
-  all (...parameters: SqliteValue[]): Record<string, unknown>[]
-  run (...parameters: SqliteValue[]): { readonly changes: number | bigint, readonly lastInsertRowid: number | bigint }
-  columns (): readonly unknown[]
+  all (...parameters: SqliteParameters): Record<string, unknown>[]
+  iterate (...parameters: SqliteParameters): Iterable<Record<string, unknown>>
+  run (...parameters: SqliteParameters): { readonly changes: number | bigint, readonly lastInsertRowid: number | bigint }
+  columns (): readonly { readonly name: string | null }[]
+  setReadBigInts (enabled: boolean): void
 }
 
 export interface SqliteConnection {
@@ -16,14 +21,19 @@ export interface SqliteConnection {
   close (): void
 }
 
+export interface SqliteOptions {
+  /** A file that is not there is then not made either. */
+  readonly readOnly?: boolean
+}
+
 interface SqliteModule {
-  readonly DatabaseSync: new (path: string) => SqliteConnection
+  readonly DatabaseSync: new (path: string, options?: SqliteOptions) => SqliteConnection
 }
 
 /** Throws what the driver throws: errors with `errcode`, SQLite's own number. */
-export function openSqlite (path: string): SqliteConnection {
+export function openSqlite (path: string, options: SqliteOptions = {}): SqliteConnection {
   const { DatabaseSync } = loadDriver()
-  return new DatabaseSync(path)
+  return new DatabaseSync(path, options)
 }
 
 function loadDriver (): SqliteModule {

@@ -81,8 +81,7 @@ t.test('what recommendations and defaults ask for is within the bounds', async (
 t.test('a check of many rounds does not stop the requests', async (t) => {
   let turns = 0
   const timer = setInterval(() => { turns++ }, 5)
-  // Made by: openssl passwd -6 with rounds=200000 in its salt.
-  t.equal(await matches('x', '$6$rounds=200000$saltsalt$tlFhc8SSs9GnFAfNHJlzWZ3lHXEdT5Xa0OILmkJfvVLXiknTdsDDZ3ej45.OC0tPUzPyqjjwjwbzxhG8ZUBv1.'), false)
+  t.equal(await matches('x', `$6$rounds=200000$saltsalt$${'a'.repeat(86)}`), false)
   clearInterval(timer)
   t.ok(turns > 10, `${turns} turns`)
 })

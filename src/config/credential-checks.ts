@@ -1,0 +1,46 @@
+/** What must hold between the credential sources, and what of them is allowed but dangerous. */
+import type { CrossFault } from './cross-checks.ts'
+import type { ConfigWarning } from './lint.ts'
+import { isLoopback } from './loopback.ts'
+import type { Config } from './schema.ts'
+
+export function checkCredentials ({ credentials }: Config): CrossFault[] {
+  const faults: CrossFault[] = []
+  credentials.forEach((source, index) => {
+    const name = source.name ?? source.type
+    const first = credentials.findIndex((other) => (other.name ?? other.type).toLowerCase() === name.toLowerCase())
+    if (first !== index) {
+      faults.push({ path: ['credentials', index, source.name === undefined ? 'type' : 'name'], message: `credentials[${first}] is called ${JSON.stringify(name)} already; give each a \`name\` of its own: it tells their users apart` })
+    }
+    const bare = credentials.findIndex(hasBareIds)
+    if (bare !== index && hasBareIds(source)) {
+      faults.push({ path: ['credentials', index, source.type === 'store' ? 'type' : 'subject'], message: `credentials[${bare}] has bare ids already: one id could mean two people; \`subject: prefixed\` keeps them apart` })
+    }
+    if (source.type === 'sql') {
+      if (!/\$1\b|\?/.test(source.query)) faults.push({ path: ['credentials', index, 'query'], message: 'must have the user name as its parameter: $1' })
+      if (source.findQuery !== undefined && !/\$1\b|\?/.test(source.findQuery)) faults.push({ path: ['credentials', index, 'findQuery'], message: 'must have the id as its parameter: $1' })
+      const missing = source.rehash === undefined ? [] : ['$1', '$2', '$3'].filter((parameter) => !new RegExp(`\\${parameter}\\b`).test(source.rehash ?? ''))
+      if (missing.length > 0) faults.push({ path: ['credentials', index, 'rehash'], message: `must use $1 (the new hash), $2 (the id) and $3 (the old hash, which must still be there), as in: update users set password_hash = $1 where id = $2 and password_hash = $3; ${missing.join(' and ')} is missing` })
+    }
+  })
+  return faults
+}
+
+function hasBareIds (source: Config['credentials'][number]): boolean {
+  return source.type === 'store' || ('subject' in source && source.subject === 'as-is')
+}
+
+export function lintCredentials ({ credentials }: Config): ConfigWarning[] {
+  return credentials.flatMap((source, index) => {
+    const warnings: ConfigWarning[] = []
+    if (source.type === 'sql' && isPlainPostgres(source)) warnings.push({ path: ['credentials', index, 'url'], message: 'Password hashes cross the network in the clear. Use TLS: sslmode=verify-full in the URL, or `tls`.' })
+    if (source.type === 'sql' && source.tls.mode === 'no-verify') warnings.push({ path: ['credentials', index, 'tls', 'mode'], message: 'Whoever is on the way can be the database, and let in whom they like. Name its CA in `tls.ca` instead.' })
+    return warnings
+  })
+}
+
+function isPlainPostgres ({ url, tls }: Extract<Config['credentials'][number], { type: 'sql' }>): boolean {
+  const host = /^postgres(?:ql)?:\/\/(?:[^/?#]*@)?(\[[^\]]*\]|[^:/?#]*)/.exec(url)?.[1] ?? ''
+  if (host === '' || isLoopback(host) || tls.mode === 'verify' || tls.mode === 'no-verify' || tls.ca !== undefined || tls.cert !== undefined) return false
+  return tls.mode === 'off' || !/[?&]sslmode=(?:require|verify-|no-verify)/.test(url)
+}

@@ -8,7 +8,12 @@ for (const before of ['dist/cli', 'dist/cli.js', 'dist/cli.js.map']) rmSync(reso
 
 await build({
   absWorkingDir: root,
-  entryPoints: ['src/cli.ts'],
+  entryPoints: [
+    { in: 'src/cli.ts', out: 'cli' },
+    // Processes of their own, looked for beside the chunk that starts them.
+    { in: 'src/credentials/crypt-process.ts', out: 'cli/crypt-process' },
+    { in: 'src/storage/sqlite-process.ts', out: 'cli/sqlite-process' },
+  ],
   outdir: 'dist',
   // As deep as src/cli/: what looks for a file of the project from there finds it from here too.
   chunkNames: 'cli/[name]-[hash]',

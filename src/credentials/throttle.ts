@@ -1,6 +1,6 @@
 /**
- * Failed logins, counted in storage: by account, by address, and the growing delays that follow. Nobody is locked out: an
- * account that strangers guess at stays open to the addresses it has logged in from.
+ * Failed logins, counted in storage: by account, by address and in all, and the growing delays that follow. Nobody is locked out:
+ * an account that strangers guess at stays open to the addresses it has logged in from, whatever the other counts say.
  */
 import { createHash } from 'node:crypto'
 import { isIPv6 } from 'node:net'
@@ -35,11 +35,24 @@ export interface ThrottleOptions {
   readonly now: () => number
 }
 
+/** For the log; the caller is told the same of each. */
+const reasons: Readonly<Record<Counter['kind'], string>> = {
+  account: 'of this account',
+  address: 'from this address',
+  origin: 'of this account from this address',
+  all: 'of all accounts from all addresses together',
+}
+
 /** Milliseconds that an address stays known to an account after its last success. */
 const KNOWN_FOR = 90 * 24 * 3_600_000
 
-/** What an attempt is counted by, and how many failures that takes before it delays. */
-interface Counter { readonly key: string, readonly free: number }
+/** What an attempt is counted by, how many failures that takes before it delays, and how long it delays at most. */
+interface Counter {
+  readonly kind: 'account' | 'address' | 'origin' | 'all'
+  readonly key: string
+  readonly free: number
+  readonly longest: number
+}
 
 export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle {
   const undecided = createUndecided()
@@ -49,52 +62,67 @@ export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle 
   async function countersOf (account: string, address: string, origin: string): Promise<Counter[]> {
     const known = await db.selectFrom('known_origins').select('key')
       .where('key', '=', origin).where('last_success_at', '>', now() - KNOWN_FOR).executeTakeFirst()
+    const { attempts: free, maximumDelay: longest } = config
     // From where the owner is known to come, the guesses of strangers do not count; neither do those at that address's other users.
-    return known === undefined
-      ? [{ key: `account:${account}`, free: config.attempts }, { key: `address:${address}`, free: config.attemptsPerAddress }]
-      : [{ key: `origin:${origin}`, free: config.attempts }]
+    if (known !== undefined) return [{ kind: 'origin', key: `origin:${origin}`, free, longest }]
+    return [
+      { kind: 'account', key: `account:${account}`, free, longest },
+      { kind: 'address', key: `address:${address}`, free: config.attemptsPerAddress, longest },
+      // One window after the other: where many people log in, some mistype at any time, and such a count would never end.
+      { kind: 'all', key: `all:${Math.floor(now() / config.window)}`, free: config.attemptsInAll, longest: config.maximumDelayInAll },
+    ]
   }
 
-  /** 0 if the attempt is counted; else it is not, and this is how many milliseconds there are to wait. */
-  async function count (counters: readonly Counter[]): Promise<number> {
+  /** null if the attempt is counted; else it is not, and this is how many milliseconds there are to wait, and because of which counter. */
+  async function count (counters: readonly Counter[]): Promise<{ readonly wait: number, readonly kind: Counter['kind'] } | null> {
     const time = now()
     return await db.transaction().execute(async (transaction) => {
       // Of two replicas that look at once, the one that is too many knows of the other.
       await lockAlone(transaction, ...counters.map(({ key }) => key))
       const rows = await transaction.selectFrom('login_attempts').selectAll().where('key', 'in', counters.map(({ key }) => key)).execute()
-      // A clock that was set back must not make a delay longer than the longest.
-      const blocked = Math.max(0, ...rows.map((row) => Math.min(row.blocked_until, time + config.maximumDelay)))
+      const waits = counters.map(({ kind, key, longest }) => {
+        const until = rows.find((row) => row.key === key)?.blocked_until ?? 0
+        // A clock that was set back must not make a delay longer than the longest.
+        return { kind, wait: Math.min(until - time, longest) }
+      })
       // Not counted: waiting would else never end for somebody whose client tries again too early.
-      if (blocked > time) return blocked - time
-      for (const { key, free } of counters) {
+      const [blocked] = waits.filter(({ wait }) => wait > 0).sort((one, other) => other.wait - one.wait)
+      if (blocked !== undefined) return blocked
+      for (const { key, free, longest } of counters) {
         const row = rows.find((one) => one.key === key)
         const failures = row === undefined || time - row.last_failure_at > config.window ? 1 : row.failures + 1
-        const state = { failures, last_failure_at: time, blocked_until: time + delay(failures - free) }
+        const state = { failures, last_failure_at: time, blocked_until: time + delay(failures - free, longest) }
         await transaction.insertInto('login_attempts').values({ key, ...state })
           .onConflict((conflict) => conflict.column('key').doUpdateSet(state)).execute()
       }
-      return 0
+      return null
     })
   }
 
   /** Counts the attempt and enters it among those under way, or throws GW_TOO_MANY_ATTEMPTS. What it returns is called when it is decided. */
   async function admit (counters: readonly Counter[]): Promise<() => void> {
     for (;;) {
-      const { leave, wait, decision } = await inTurn(async () => {
-        const decision = undecided.nextDecision(counters)
-        const wait = await count(counters)
-        return { wait, decision, leave: wait === 0 ? undecided.enter(counters) : null }
+      const { leave, blocked, decision } = await inTurn(async () => {
+        // Not of those that only share the count of all: a flood would wait for each other, and look anew after each.
+        const decision = undecided.nextDecision(counters.filter(({ kind }) => kind !== 'all'))
+        const blocked = await count(counters)
+        return { blocked, decision, leave: blocked === null ? undecided.enter(counters) : null }
       })
       if (leave !== null) return leave
       // Perhaps it is only those under way that fill the count, and they are right: then there is room again.
-      if (decision === null) throw new Refusal('GW_TOO_MANY_ATTEMPTS', { retryAfterSeconds: Math.max(1, Math.ceil(wait / 1000)) })
+      if (decision === null || blocked?.kind === 'all') {
+        throw new Refusal('GW_TOO_MANY_ATTEMPTS', {
+          reason: `too many failures ${reasons[blocked?.kind ?? 'all']}`,
+          retryAfterSeconds: Math.max(1, Math.ceil((blocked?.wait ?? 0) / 1000)),
+        })
+      }
       await decision
     }
   }
 
   /** 0 up to `attempts` failures; then the first delay, and twice the one before for each further failure. */
-  function delay (excess: number): number {
-    return excess < 0 ? 0 : Math.min(config.maximumDelay, config.delay * 2 ** Math.min(excess, 40))
+  function delay (excess: number, longest: number): number {
+    return excess < 0 ? 0 : Math.min(longest, config.delay * 2 ** Math.min(excess, 40))
   }
 
   /** This attempt alone: whoever has one password of their own would else wash away the traces of all their guesses at others'. */

@@ -6,7 +6,7 @@ import { Refusal } from '../../src/errors.ts'
 import { someTime } from '../helpers/tokens.ts'
 import type { OpenStorage } from '../sessions/session-rig.ts'
 
-const config = { attempts: 5, attemptsPerAddress: 20, delay: 1_000, maximumDelay: 60_000, window: 600_000 }
+const config = { attempts: 5, attemptsPerAddress: 20, attemptsInAll: 100, delay: 1_000, maximumDelay: 60_000, maximumDelayInAll: 4_000, window: 600_000 }
 
 export function throttleContract (open: OpenStorage): (t: Test) => Promise<void> {
   return async (t) => {
@@ -182,6 +182,40 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
       clock.time += 90 * 86_400_000
       await throttle.clean()
       t.equal(await count('known_origins'), 0)
+    })
+
+    await t.test('all failures together are counted too: beyond them strangers wait, within a short bound, and nobody who is known', async (t) => {
+      const { clock, guess, logIn } = await start(t)
+      await logIn('alice', '192.0.2.1')
+      for (let number = 0; number < 100; number++) t.equal(await guess(`user ${number}`, `198.51.${number}.1`), 'wrong')
+      for (const seconds of [1, 2, 4, 4, 4]) {
+        t.equal(await guess('another', '203.0.113.1'), seconds)
+        t.equal(await guess('alice', '203.0.113.2'), seconds, 'the same for a name that somebody has')
+        t.equal(await logIn('alice', '192.0.2.1'), 'right', 'where she has been before')
+        clock.time += seconds * 1_000
+        t.equal(await guess(`one more ${clock.time}`, `203.0.113.${seconds}`), 'wrong')
+      }
+      clock.time += 4_000
+      t.equal(await logIn('bob', '203.0.113.9'), 'right', 'new here, and in after the longest delay')
+      clock.time += config.window
+      for (let number = 0; number < 50; number++) t.equal(await guess(`user ${number}`, `198.51.${number}.2`), 'wrong', 'the next window has a count of its own')
+    })
+
+    await t.test('a crowd that is right spends nothing of the count of all', async (t) => {
+      const { guess, logIn } = await start(t)
+      for (let number = 0; number < 150; number++) t.equal(await logIn(`user ${number}`, `198.51.${number}.1`), 'right')
+      t.equal(await guess('somebody', '203.0.113.1'), 'wrong')
+    })
+
+    await t.test('of a thousand guesses at once at as many names no more get through than the count of all', async (t) => {
+      const { throttle } = await start(t)
+      let checked = 0
+      await Promise.allSettled(Array.from({ length: 400 }, async (_, number) => await throttle.guard(
+        { account: `user ${number}`, address: `198.51.${number % 250}.${number}` },
+        async () => { checked++; await pause(1); return false },
+        (right) => right
+      )))
+      t.equal(checked, 100)
     })
 
     await t.test('storage that fails is 503', async (t) => {

@@ -7,7 +7,7 @@ export const defaults = {
   accessToken: { algorithm: 'ES256', lifetime: 300_000, clockTolerance: 2_000, cacheSize: 100 },
   refreshToken: { lifetime: 30 * 86_400_000, graceWindow: 10_000 },
   passwords: { memory: 1_048_576, iterations: 1, concurrency: 2, queue: 100, queueTimeout: 5_000, minimumLength: 8 },
-  throttle: { attempts: 10, attemptsPerAddress: 50, delay: 1_000, maximumDelay: 900_000, window: 900_000 },
+  throttle: { attempts: 10, attemptsPerAddress: 50, attemptsInAll: 1_000, delay: 1_000, maximumDelay: 900_000, maximumDelayInAll: 5_000, window: 900_000 },
 } as const satisfies Partial<Config>
 
 export function configOf (changes: ConfigChanges): Config {
@@ -24,8 +24,8 @@ export function configOf (changes: ConfigChanges): Config {
     limits: { body: 1_000_000_000, headers: 16_000, connections: 100 },
     timeouts: { connect: 3_000, upstream: 30_000, idle: 300_000, clientHeaders: 10_000, clientBody: 30_000, keepAlive: 72_000, drain: 10_000, tokenGrace: 2_000 },
     credentials: [{ type: 'store' }],
-    clients: [],
     trustedIssuers: [],
+    clients: [],
     identity: { headers: { 'X-User-Id': 'sub' }, reservedPrefixes: ['X-User-'] },
     trustedProxies: [],
     log: { level: 'info', access: false },

@@ -50,7 +50,7 @@ function bodyMethod ({ config: { methods } }: AimedRoute): string {
 function smuggled ({ routes, host, marker }: Range, near: AimedRoute): string {
   // Where nothing is protected there is still a method that is never forwarded.
   const guarded = routes.find(({ needsToken }) => needsToken)
-  return `${guarded === undefined ? 'TRACE' : 'GET'} ${(guarded ?? near).path}/smuggled HTTP/1.1\r\nHost: ${host}\r\nX-User-Id: ${marker}\r\nX-User-Roles: admin\r\n\r\n`
+  return `${guarded?.method ?? 'TRACE'} ${(guarded ?? near).path}/smuggled HTTP/1.1\r\nHost: ${host}\r\nX-User-Id: ${marker}\r\nX-User-Roles: admin\r\n\r\n`
 }
 
 function isSmuggled ({ target, headers }: { readonly target: string, readonly headers: readonly (readonly [string, string])[] }): boolean {

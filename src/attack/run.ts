@@ -4,8 +4,11 @@ import { startGateway } from '../server.ts'
 import { isHeld, runClass, type AttackClass, type ClassResult } from './attack.ts'
 import { framing } from './framing.ts'
 import { identityHeaders, overridingHeaders } from './header-spellings.ts'
+import { login } from './login.ts'
 import { guardLoopback } from './loopback.ts'
+import { methods } from './methods.ts'
 import { openRange } from './range.ts'
+import { refresh } from './refresh.ts'
 import { paths } from './paths.ts'
 import { splitting } from './splitting.ts'
 import { forgedTokens, roles, withoutToken } from './token-attacks.ts'
@@ -33,7 +36,7 @@ export interface AttackOptions {
 }
 
 /** In this order: the last ones move the clock, and use up what a login throttle allows. */
-export const attackClasses: readonly AttackClass[] = [withoutToken, paths, identityHeaders, overridingHeaders, splitting, framing, roles, forgedTokens]
+export const attackClasses: readonly AttackClass[] = [withoutToken, paths, identityHeaders, overridingHeaders, splitting, framing, methods, roles, forgedTokens, login, refresh]
 
 export async function runAttacks (config: Config, { start = startGateway, classes = attackClasses, isStopped = () => false }: AttackOptions = {}): Promise<AttackReport> {
   const startedAt = performance.now()

@@ -1,7 +1,7 @@
 /** Tokens that prove nothing: none, forged, twisted, of another kind, in the wrong place. Each must be refused, and like the others. */
 import { METHODS } from 'node:http'
 import { both, refused, refusedAs, served, type AttackClass, type Judge } from './attack.ts'
-import { answerOf, type Range } from './range.ts'
+import { answerOf, type AimedRoute, type Range } from './range.ts'
 import { otherSpellingOfSignature, twistedTokens, type Target, type TwistedToken } from './forged-tokens.ts'
 import { bearer, handshakeLines, requestText, wire } from './request-text.ts'
 
@@ -15,7 +15,8 @@ export const withoutToken: AttackClass = {
       const { method, path } = route
       await score.control(`${route.name} with a token`, requestText({ method, target: path, host, lines: [bearer(range.tokenFor(route))] }), served(route.upstreamPath(path)))
       // CONNECT asks for a tunnel and is answered 405; everything else must not get by.
-      for (const one of [...METHODS, 'get', 'Get', 'TRACK', 'DEBUG', 'FOO', 'GE T', 'PRI', '']) {
+      const open = openMethods(route, range.routes)
+      for (const one of [...METHODS.filter((name) => !open.has(name)), 'get', 'Get', 'TRACK', 'DEBUG', 'FOO', 'GE T', 'PRI', '']) {
         await score.attack(`${route.name}: method ${JSON.stringify(one)}`, requestText({ method: one, target: path, host, lines: ['Content-Length: 0'] }), refused)
       }
       const forms: Record<string, readonly string[]> = {
@@ -64,6 +65,12 @@ export const withoutToken: AttackClass = {
       await score.attack(`${route.name}: in the shadow of one with a token`, `${requestText({ target: '/auth/verify', host, lines: [bearer(token)] })}${requestText({ method, target: path, host })}`, refusedSecond, { settle: 30 })
     }
   },
+}
+
+/** The same path may be open to other methods. */
+function openMethods ({ config: { path } }: AimedRoute, routes: readonly AimedRoute[]): Set<string> {
+  const open = routes.filter(({ config, needsToken }) => config.path === path && !needsToken).flatMap(({ config: { methods } }) => methods ?? METHODS)
+  return new Set(open.includes('GET') ? [...open, 'HEAD'] : open)
 }
 
 const refusedSecond: Judge = ({ text, seen }) => {

@@ -16,10 +16,10 @@ export interface IssuerKeys {
    */
   find (kid: string, algorithm: string): VerifyingKey | 'other-algorithm' | 'unknown' | 'none'
   /**
-   * Has the keys fetched, or joins a fetch that is under way; the promise never rejects. `too-soon` after the last one that
-   * was asked for, `not-now` while too many wait already.
+   * Has the keys fetched for this kid, or joins a fetch that is under way; the promise never rejects. `too-soon` after the
+   * last one that was asked for, `not-now` while too many wait already.
    */
-  ask (): Promise<void> | 'too-soon' | 'not-now'
+  ask (kid: string): Promise<void> | 'too-soon' | 'not-now'
   /** Until `ask` may fetch again; at least one. */
   secondsToWait (): number
   /** Milliseconds since the keys were fetched; null without keys. */
@@ -59,8 +59,11 @@ export async function openIssuerKeys (options: IssuerKeysOptions): Promise<Issue
   let underWay: Promise<void> | null = null
   let waiting = 0
   let failures = 0
-  /** Requests may have no fetch before this. */
+  /** No request has a fetch made before this. */
   let askAgainAt = -Infinity
+  /** The kids of those who waited for the last fetch. If it was under way anyway, it was theirs, and uses up nobody else's. */
+  let sought = new Set<string>()
+  let soughtUntil = -Infinity
   let refreshTimer: NodeJS.Timeout | undefined
   let staleTimer: NodeJS.Timeout | undefined
   let complaint = ''
@@ -167,17 +170,20 @@ export async function openIssuerKeys (options: IssuerKeysOptions): Promise<Issue
       if (kids.has(kid)) return 'other-algorithm'
       return failures > 0 ? 'none' : 'unknown'
     },
-    ask () {
-      // One that was under way anyway uses up no more than a moment, so that whoever waited for it does not have another.
-      let pause = Math.min(cooldown, 1_000)
+    ask (kid) {
       if (underWay === null) {
         if (closing.signal.aborted) return 'not-now'
-        if (now() < askAgainAt) return 'too-soon'
+        if (now() < askAgainAt || (now() < soughtUntil && sought.has(kid))) return 'too-soon'
+        // From its end on, so that whoever waited for it cannot have the next.
         underWay = refresh()
-        pause = cooldown
+        void underWay.then(() => { askAgainAt = now() + cooldown })
       }
       if (waiting >= mostWaiting) return 'not-now'
-      if (waiting++ === 0) void underWay.then(() => { askAgainAt = now() + pause })
+      if (waiting++ === 0) {
+        sought = new Set()
+        void underWay.then(() => { soughtUntil = now() + cooldown })
+      }
+      sought.add(kid)
       return underWay
     },
     secondsToWait: () => Math.max(1, Math.ceil((Math.min(askAgainAt, now() + cooldown) - now()) / 1000)),

@@ -40,8 +40,11 @@ async function discover ({ issuer, allowInsecure }: TrustedIssuerConfig, fetchDo
   return place
 }
 
-/** https; http only where the issuer itself is allowed it, and then on its own host: metadata cannot send us around the network. */
+/** https; http only where the issuer itself is allowed it, and on this machine: metadata cannot send us around the network. */
 function isSafe (place: URL, metadata: URL, allowInsecure: boolean): boolean {
   if (place.protocol === 'https:') return true
-  return place.protocol === 'http:' && metadata.protocol === 'http:' && (allowInsecure || place.host === metadata.host)
+  return place.protocol === 'http:' && metadata.protocol === 'http:' && (allowInsecure || loopback.test(place.hostname))
 }
+
+/** A host as URL writes it: every other spelling of 127.0.0.1 has become this one. */
+const loopback = /^(?:localhost|.+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/

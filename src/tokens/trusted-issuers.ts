@@ -104,7 +104,7 @@ function keyFor ({ name }: TrustedIssuerConfig, keys: IssuerKeys, { kid, algorit
   if (typeof found === 'object') return found
   if (found === 'other-algorithm') throw badForGood('alg is not that of the key')
   if (isOver) throw badForNow('expired, and no key of that kid is known')
-  const asked = keys.ask()
+  const asked = keys.ask(kid)
   if (asked === 'too-soon' && found === 'unknown') throw badForNow('no key of that kid')
   throw new Refusal('GW_KEYS_UNAVAILABLE', {
     reason: typeof asked === 'string' ? `the keys of ${name} are not known` : `the keys of ${name} are being fetched`,

@@ -46,7 +46,9 @@ await t.test('an answer that is not plainly the document leaves the keys from be
     ['no object', jwks((response) => { response.end('null') }), 'invalid'],
     ['keys that are no list', jwks((response) => { response.end('{"keys":{"length":1}}') }), 'invalid'],
     ['a thousand keys', jwks((response) => { response.end(JSON.stringify({ keys: Array.from({ length: 1000 }, () => ({ kty: 'oct', k: 'x' })) })) }), 'invalid'],
-    ['keys at a place over http elsewhere', (_request, response) => { response.end(metadata(`${elsewhere.url}/jwks`)) }, 'invalid'],
+    ['keys at a place over http elsewhere', (_request, response) => { response.end(metadata('http://192.0.2.1/jwks')) }, 'invalid'],
+    ['keys of the metadata of a cloud', (_request, response) => { response.end(metadata('http://169.254.169.254/latest')) }, 'invalid'],
+    ['keys at a host that is called like this one', (_request, response) => { response.end(metadata('http://127.0.0.1.example.com/jwks')) }, 'invalid'],
     ['keys in a file', (_request, response) => { response.end(metadata('file:///etc/passwd')) }, 'invalid'],
     ['keys in the document', (_request, response) => { response.end(metadata(`data:application/json,${encodeURIComponent(JSON.stringify(keys))}`)) }, 'invalid'],
     ['keys at a place with a password', (_request, response) => { response.end(metadata(`http://a:b@${new URL(corp.url).host}/jwks`)) }, 'invalid'],
@@ -74,7 +76,7 @@ await t.test('a certificate that nobody vouches for ends it before a byte is ask
   const issuer = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
   const verifier = await openTrustingVerifier(t, [trusting({ issuer })])
   t.equal(await verifier.outcome(await elsewhere.token('alice', { iss: issuer })), 'GW_KEYS_UNAVAILABLE')
-  t.strictSame(verifier.fetches, ['corp unreachable'])
+  t.equal(verifier.fetches.at(-1), 'corp unreachable')
   t.match(verifier.log.join('\n'), 'DEPTH_ZERO_SELF_SIGNED_CERT')
   t.strictSame(asked, [])
 })
@@ -82,12 +84,13 @@ await t.test('a certificate that nobody vouches for ends it before a byte is ask
 await t.test('keys that prove nothing are dropped, each with its reason', async (t) => {
   const rsa = (bits: number, publicExponent = 65_537) => generateKeyPairSync('rsa', { modulusLength: bits, publicExponent }).publicKey.export({ format: 'jwk' })
   const ec = (namedCurve: string) => generateKeyPairSync('ec', { namedCurve }).publicKey.export({ format: 'jwk' })
+  const strong = rsa(2048)
   const p256 = { ...ec('P-256'), kid: 'good' }
   const ed = { ...generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }), kid: 'ed' }
   const cases: [string, unknown, string][] = [
     ['RSA of 1024 bits', { ...rsa(1024), kid: 'x' }, 'is an RSA key of 1024 bits: use at least 2048 (RFC 7518 §3.3)'],
     ['exponent 3', { ...rsa(2048, 3), kid: 'x' }, 'has a weak RSA exponent'],
-    ['exponent 1', { ...rsa(2048), e: 'AQ', kid: 'x' }, 'has a weak RSA exponent'],
+    ['exponent 1', { ...strong, e: 'AQ', kid: 'x' }, 'has a weak RSA exponent'],
     ['a symmetric key', { kty: 'oct', k: 'c2VjcmV0', kid: 'x' }, 'holds private members: whoever reads it can sign'],
     ['a symmetric key for HS256', { kty: 'oct', k: 'c2VjcmV0', alg: 'HS256', kid: 'x' }, 'holds private members: whoever reads it can sign'],
     ['a private key', { ...generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' }), kid: 'x' }, 'holds private members: whoever reads it can sign'],
@@ -116,7 +119,7 @@ await t.test('keys that prove nothing are dropped, each with its reason', async 
   }
   const twice = await readKeySet({ keys: [p256, { ...ec('P-256'), kid: 'good' }] }, taken)
   t.match(twice, { keys: [], dropped: [{ why: 'shares its kid with another key' }, {}] }, 'which of two is meant cannot be told')
-  const both = await readKeySet({ keys: [{ ...rsa(2048), kid: 'a' }, { ...rsa(2048), kid: 'b', alg: 'PS256', use: 'sig', key_ops: ['verify'] }] }, taken)
+  const both = await readKeySet({ keys: [{ ...strong, kid: 'a' }, { ...strong, kid: 'b', alg: 'PS256', use: 'sig', key_ops: ['verify'] }] }, taken)
   t.match(both, { keys: [{ verifying: { algorithm: 'RS256' } }, { verifying: { algorithm: 'PS256' } }], dropped: [] }, 'one algorithm a key')
   t.match(await readKeySet({ keys: [p256] }, ['RS256']), { keys: [], dropped: [{ why: 'is for no algorithm that is taken of this issuer' }] })
 })

@@ -12,7 +12,6 @@ await t.test('a new key is taken at its first token', async (t) => {
   const old = await corp.token('alice')
   await verifier.verify(old)
   await corp.rotate('RS256')
-  verifier.later(1_000)
   t.equal(await verifier.outcome(await corp.token('bob')), 'corp|bob')
   t.equal(corp.keyFetches(), 2)
   t.equal(await verifier.outcome(old), 'corp|alice', 'the one before serves on while it is published')

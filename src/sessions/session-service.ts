@@ -125,17 +125,18 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
     return session
   }
 
-  /** The token in force, if `shown` was used inside the window that still runs; null for reuse. */
-  function inForce (shown: RefreshToken, session: Session): RefreshToken | null {
+  /** The token in force, if `shown` was used inside the window that still ran when it was shown; null for reuse. */
+  function inForce (shown: RefreshToken, session: Session, shownAt: number): RefreshToken | null {
     const usedAt = recentRotations(session).find(([generation]) => generation === shown.generation)?.[1]
     // A clock that was set back makes the use lie ahead: then no time has passed.
-    if (usedAt === undefined || Math.max(0, now() - usedAt) > graceWindow) return null
+    if (usedAt === undefined || Math.max(0, shownAt - usedAt) > graceWindow) return null
     let token = shown
     while (token.generation < session.generation) token = tokens.successor(token)
     return hashOf(token) === session.token_hash ? token : null
   }
 
-  async function refresh (shown: RefreshToken, client: Parameters<SessionService['refresh']>[1]): Promise<Refreshed> {
+  /** `shownAt`: what has waited for a slow storage since is not late by that. */
+  async function refresh (shown: RefreshToken, client: Parameters<SessionService['refresh']>[1], shownAt: number): Promise<Refreshed> {
     const session = await store.find(shown.sessionId)
     if (session === null) throw invalid('no such session')
     if (session.ended_at !== null) throw invalid('the session has ended')
@@ -145,7 +146,7 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
     if (shown.generation > session.generation) throw invalid('ahead of its session')
 
     if (shown.generation < session.generation) {
-      const token = inForce(shown, session)
+      const token = inForce(shown, session, shownAt)
       if (token === null) return await caught(session)
       return { tokens: respond(session, await stillThere(session), token), sessionId: session.id, subject: session.subject, outcome: 'repeated' }
     }
@@ -167,7 +168,7 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
       time,
     })
     // Somebody was faster, with the same token or with a logout: what the row says now decides.
-    if (!rotated) return await refresh(shown, client)
+    if (!rotated) return await refresh(shown, client, shownAt)
     return { tokens: response, sessionId: session.id, subject: session.subject, outcome: 'rotated' }
   }
 
@@ -228,7 +229,7 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
     refresh: available(async (text, client) => {
       const shown = tokens.read(text)
       if (shown === null) throw invalid('not made here')
-      return await refresh(shown, client)
+      return await refresh(shown, client, now())
     }),
 
     endByRefreshToken: available(async (text, reason) => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { openSqlite } from '../sessions/session-rig.ts'
+import { sqliteOpener } from '../sessions/session-rig.ts'
 import { throttleContract } from './throttle.contract.ts'
 
-t.test('SQLite', throttleContract(openSqlite))
+t.test('SQLite', throttleContract(sqliteOpener()))

@@ -24,15 +24,18 @@ export const password = 'correct horse battery staple'
 /** Whoever asks: no client was named, and each session will do. */
 export const anyClient = { clientId: null, mayUse: () => true }
 
-/** Each test has a storage of its own, empty when it is first opened. */
 export type OpenStorage = (t: Test) => Promise<Storage>
 
-const folders = new WeakMap<Test, string>()
+export const openSqlite: OpenStorage = async (t) => await openStorage(`sqlite:${t.testdir()}/gatewarden.db`)
 
-export const openSqlite: OpenStorage = async (t) => {
-  const folder = folders.get(t) ?? t.testdir()
-  folders.set(t, folder)
-  return await openStorage(`sqlite:${folder}/gatewarden.db`)
+/** Each test has a storage of its own, empty when it is first opened. */
+export function sqliteOpener (): OpenStorage {
+  const folders = new WeakMap<Test, string>()
+  return async (t) => {
+    const folder = folders.get(t) ?? t.testdir()
+    folders.set(t, folder)
+    return await openStorage(`sqlite:${folder}/gatewarden.db`)
+  }
 }
 
 export async function startSessions (t: Test, open: OpenStorage = openSqlite) {

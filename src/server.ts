@@ -1,12 +1,14 @@
 /** The whole gateway on one page: make the parts, register them in the order in which things happen. */
-import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify'
-import { createServer, STATUS_CODES } from 'node:http'
+import fastify, { LogController, type FastifyBaseLogger, type FastifyRequest } from 'fastify'
+import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { openAdminServer } from './admin-server.ts'
+import { assertReloadable } from './config/reloadable.ts'
 import type { Config } from './config/schema.ts'
 import { openCredentialChain } from './credentials/credential-chain.ts'
 import { createPasswordHasher } from './credentials/password-hash.ts'
 import { createThrottle } from './credentials/throttle.ts'
-import { Refusal, StartupFault } from './errors.ts'
+import { Refusal } from './errors.ts'
 import { admission } from './gateway/admission.ts'
 import { bearerToken } from './gateway/authenticate.ts'
 import { gateway, supportAllMethods } from './gateway/gateway.ts'
@@ -16,16 +18,17 @@ import { createLiveConnections } from './gateway/live-connections.ts'
 import { createRequestIds, nextRequestId } from './gateway/request-ids.ts'
 import { compileTrustedProxies } from './gateway/trusted-proxies.ts'
 import { openUpstreamPool } from './gateway/upstreams.ts'
-import { bind, openListener, type Listener } from './listener.ts'
+import { openListener, type Address } from './listener.ts'
 import { loginApi } from './login/login-api.ts'
 import type { ForwardAuth } from './login/verify.ts'
-import { adminApi } from './ops/admin-api.ts'
+import type { AdminApiOptions } from './ops/admin-api.ts'
 import { createRefuse, errorHandler, logRefusal } from './ops/error-handler.ts'
 import { accessLog, logAuthEvent, type AuthEventLine } from './ops/logger.ts'
 import { createMetrics, type Metrics } from './ops/metrics.ts'
 import { refusalResponse } from './ops/refusal-response.ts'
 import { openPersistentState } from './persistent-state.ts'
 import { createDocumentFetcher, largestDocument } from './remote/fetch-document.ts'
+import { openUserEndpoint } from './remote/user-endpoint.ts'
 import { pathOf } from './routes/canonical-path.ts'
 import { compileRoutes, type Route, type RouteTable } from './routes/compile.ts'
 import { targetFault } from './routes/target-fault.ts'
@@ -39,12 +42,7 @@ import { openTrustedIssuers } from './tokens/trusted-issuers.ts'
 import { createVerifierCache } from './tokens/verifier-cache.ts'
 import { createVerifier } from './tokens/verifier.ts'
 
-export interface Address {
-  readonly host: string
-  readonly port: number
-  readonly url: string
-}
-
+/** What has been started and goes on by itself: one process, or several that look like one. */
 export interface Gateway {
   readonly publicAddress: Address
   readonly adminAddress: Address
@@ -56,13 +54,42 @@ export interface Gateway {
   drain (): Promise<void>
 }
 
+/** The public port, and what an admin port would tell of it. */
+export interface Served extends Omit<Gateway, 'adminAddress'> {
+  readonly checks: AdminApiOptions['checks']
+  readonly metrics: Metrics
+  /** Told of each session that ends, wherever it was ended. */
+  onSessionsEnd (listener: (sessionIds: readonly string[]) => void): void
+  /** These have ended, by the word of another process. */
+  endSessions (sessionIds: readonly string[]): void
+}
+
 export interface GatewayOptions {
   readonly log: FastifyBaseLogger
   readonly now?: () => number
 }
 
 /** Throws a StartupFault. */
-export async function startGateway (config: Config, { log, now = Date.now }: GatewayOptions): Promise<Gateway> {
+export async function startGateway (config: Config, options: GatewayOptions): Promise<Gateway> {
+  const served = await serve(config, options)
+  try {
+    const admin = await openAdminServer({ config, log: options.log, metrics: served.metrics, checks: served.checks })
+    return {
+      ...served,
+      adminAddress: admin.address,
+      async drain () {
+        await served.drain()
+        await admin.close()
+      },
+    }
+  } catch (error) {
+    await served.drain()
+    throw error
+  }
+}
+
+/** Throws a StartupFault. */
+export async function serve (config: Config, { log, now = Date.now }: GatewayOptions): Promise<Served> {
   const state = await openPersistentState(config, (message) => { log.warn(message) })
   if (state.masterKeyWarning !== null) log.warn(state.masterKeyWarning)
   const live = createLiveConnections({ now, isEnded: (sessionId) => current.revocations.isEnded(sessionId) })
@@ -80,7 +107,8 @@ export async function startGateway (config: Config, { log, now = Date.now }: Gat
       endedSessions: () => current.revocations.size(),
       revocationLag: () => current.revocations.lag(),
       trustedIssuers: () => current.trustedIssuers.stats(),
-    })
+    }),
+    sessionsEnded: [],
   }
 
   let current = await openApplication(config, lasting).catch(async (error: unknown) => {
@@ -97,15 +125,25 @@ export async function startGateway (config: Config, { log, now = Date.now }: Gat
     await state.storage.close()
   }
 
-  let listener: Listener | null = null
   try {
-    const opened = listener = await openListener({ ...config, refuse: (refusal, socket) => refuseOnSocket(refusal, socket, config, log) })
-    opened.use(current.app.routing)
-    const admin = await openAdmin(config, lasting, { current: () => current, isDraining: opened.isDraining })
+    const listener = await openListener({ ...config, refuse: (refusal, socket) => refuseOnSocket(refusal, socket, config, log) })
+    listener.use(current.app.routing)
     return {
-      publicAddress: { ...opened.address, url: urlOf(opened.address) },
-      adminAddress: { ...admin.address, url: urlOf(admin.address) },
+      publicAddress: listener.address,
       masterKeyCreated: state.masterKeyCreated,
+      metrics: lasting.metrics,
+      checks: {
+        storage: () => state.storage.ping(),
+        keys: () => { current.keyRing.signingKey() },
+        revocations: () => {
+          if (!current.isBlind()) return
+          if (current.config.revocations.whenBlind === 'refuse') throw new Error('no word of ended sessions')
+          return 'degraded'
+        },
+        accepting: () => { if (listener.isDraining()) throw new Error('draining') },
+      },
+      onSessionsEnd (tell) { lasting.sessionsEnded.push(tell) },
+      endSessions (sessionIds) { for (const id of sessionIds) current.revocations.end(id) },
       async reload (next) {
         assertReloadable(config, next)
         const previous = current
@@ -113,21 +151,19 @@ export async function startGateway (config: Config, { log, now = Date.now }: Gat
         // What ends while the old application still answers ends for the new one too.
         previous.revocations.onEnd((sessionIds) => { for (const id of sessionIds) application.revocations.end(id) })
         current = application
-        opened.use(application.app.routing)
+        listener.use(application.app.routing)
         void previous.close().catch((error: unknown) => { log.error({ err: error }, 'the application before the reload did not close') })
       },
       async drain () {
         drained ??= (async () => {
           live.endAll()
-          await opened.drain(config.timeouts.drain)
-          await admin.close()
+          await listener.drain(config.timeouts.drain)
           await closeAll()
         })()
         await drained
       },
     }
   } catch (error) {
-    await listener?.drain(0)
     await closeAll()
     throw error
   }
@@ -138,11 +174,10 @@ interface Lasting extends Awaited<ReturnType<typeof openPersistentState>> {
   readonly documents: ReturnType<typeof createDocumentFetcher>
   readonly issuerKeys: ReturnType<typeof createKeyKeeper>
   readonly metrics: Metrics
+  readonly sessionsEnded: ((sessionIds: readonly string[]) => void)[]
   readonly log: FastifyBaseLogger
   readonly now: () => number
 }
-
-type Application = Awaited<ReturnType<typeof openApplication>>
 
 /** Everything that one configuration makes, closed as one when the next takes over. */
 async function openApplication (config: Config, lasting: Lasting) {
@@ -157,7 +192,10 @@ async function openApplication (config: Config, lasting: Lasting) {
   // What makes a token true
   const keyRing = await openKeyRing({ config, db, masterKey, now })
   const revocations = await openRevocations({ storage, rememberFor: accessToken.lifetime + accessToken.clockTolerance, now })
-  revocations.onEnd((sessionIds) => { live.endSessions(sessionIds) })
+  revocations.onEnd((sessionIds) => {
+    live.endSessions(sessionIds)
+    for (const tell of lasting.sessionsEnded) tell(sessionIds)
+  })
   const trustedIssuers = await openTrustedIssuers({
     trustedIssuers: config.trustedIssuers,
     clockTolerance: accessToken.clockTolerance,
@@ -184,7 +222,7 @@ async function openApplication (config: Config, lasting: Lasting) {
 
   // Who somebody is, and what keeps them logged in
   const hasher = createPasswordHasher(config.passwords)
-  const credentials = await openCredentialChain({ config, db, now, hasher, openDatabase: openUserDatabase, warn: (message) => { log.warn(message) } })
+  const credentials = await openCredentialChain({ config, db, now, hasher, openDatabase: openUserDatabase, openEndpoint: openUserEndpoint, warn: (message) => { log.warn(message) } })
   const throttle = createThrottle({ db, config: config.throttle, now })
   const table = compileRoutes(config)
   const sessions = createSessionService({
@@ -192,7 +230,7 @@ async function openApplication (config: Config, lasting: Lasting) {
     mint,
     refreshTokenKey: masterKey.derive('refresh-token'),
     findSubject: credentials.find,
-    attributeClaims: claimsInHeaders(config, table),
+    attributeClaims: claimsInUse(config, table),
     graceWindow: refreshToken.graceWindow,
     lifetime: refreshToken.lifetime,
     accessTokenLifetime: accessToken.lifetime,
@@ -265,6 +303,7 @@ async function openApplication (config: Config, lasting: Lasting) {
   const unfollow = storage.onChange(({ kind }) => { if (kind !== 'ended') reloadKeys.trigger() })
 
   return {
+    config,
     app,
     cache,
     hasher,
@@ -286,52 +325,11 @@ async function openApplication (config: Config, lasting: Lasting) {
   }
 }
 
-async function openAdmin (config: Config, { log, metrics, storage }: Lasting, { current, isDraining }: { current: () => Application, isDraining: () => boolean }) {
-  const admin: FastifyInstance = fastify({ loggerInstance: log, logController: new LogController({ disableRequestLogging: true }), exposeHeadRoutes: false })
-  await admin.register(errorHandler, { refuse: createRefuse({ realm: config.issuer }) })
-  await admin.register(adminApi, {
-    metrics,
-    checks: {
-      storage: () => storage.ping(),
-      keys: () => { current().keyRing.signingKey() },
-      revocations: () => {
-        if (!current().isBlind()) return
-        if (config.revocations.whenBlind === 'refuse') throw new Error('no word of ended sessions')
-        return 'degraded'
-      },
-      accepting: () => { if (isDraining()) throw new Error('draining') },
-    },
-  })
-  await admin.ready()
-  const server = createServer((request, response) => { admin.routing(request, response) })
-  const { address, port } = await bind(server, config.admin)
-  return {
-    address: { host: address, port },
-    async close () {
-      server.close()
-      server.closeAllConnections()
-      await admin.close()
-    },
-  }
-}
-
-/** What a running process cannot change: its sockets and where its data lies. */
-function assertReloadable (running: Config, next: Config): void {
-  for (const key of ['listen', 'admin', 'storage', 'storageOptions', 'workers', 'limits.connections', 'limits.headers', 'keys.masterKey'] as const) {
-    if (JSON.stringify(valueAt(running, key)) !== JSON.stringify(valueAt(next, key))) {
-      throw new StartupFault(`${key} has changed, which needs a restart; the configuration before goes on`)
-    }
-  }
-}
-
-function valueAt (config: Config, path: string): unknown {
-  return path.split('.').reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], config)
-}
-
-/** Only what some identity header asks for is put into access tokens; the rest stays in storage. */
-function claimsInHeaders (config: Config, { routes }: RouteTable): string[] {
+/** Only what some identity header or some rule asks for is put into access tokens; the rest stays in storage. */
+function claimsInUse (config: Config, { routes }: RouteTable): string[] {
   const mappings = [config.identity.headers, ...routes.map((route) => route.identityHeaders)]
-  return [...new Set(mappings.flatMap((mapping) => Object.values(mapping)))]
+  const demanded = config.routes.flatMap(({ access }) => typeof access === 'string' ? [] : Object.keys(access.claims ?? {}))
+  return [...new Set([...mappings.flatMap((mapping) => Object.values(mapping)), ...demanded])]
 }
 
 function forwardAuth (table: RouteTable, config: Config, trustsProxy: ForwardAuth['trustsProxy']): ForwardAuth {
@@ -417,8 +415,4 @@ function atMostEvery (milliseconds: number, work: () => Promise<void>, log: Fast
       if (timer !== null) clearTimeout(timer)
     },
   }
-}
-
-function urlOf ({ host, port }: { host: string, port: number }): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

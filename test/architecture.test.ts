@@ -30,7 +30,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'gateway': ['gateway', 'routes', 'errors', 'fastify', '@fastify/http-proxy', 'undici'],
   'login': ['login', 'errors', 'fastify', '@fastify/formbody', 'secure-json-parse'],
   'ops': ['ops', 'errors', 'fastify', 'fastify-plugin', 'pino', 'prom-client'],
-  'remote': ['undici'],
+  'remote': ['remote', 'errors', 'undici'],
   'persistent-state': ['storage', 'tokens', 'errors'],
   'listener': ['gateway', 'errors'],
 }

@@ -16,6 +16,7 @@ export function checkCredentials ({ credentials }: Config): CrossFault[] {
     if (bare !== index && hasBareIds(source)) {
       faults.push({ path: ['credentials', index, source.type === 'store' ? 'type' : 'subject'], message: `credentials[${bare}] has bare ids already: one id could mean two people; \`subject: prefixed\` keeps them apart` })
     }
+    if (source.type === 'http' && (source.tls.cert === undefined) !== (source.tls.key === undefined)) faults.push({ path: ['credentials', index, 'tls'], message: 'needs both cert and key, or neither' })
     if (source.type === 'sql') {
       if (!/\$1\b|\?/.test(source.query)) faults.push({ path: ['credentials', index, 'query'], message: 'must have the user name as its parameter: $1' })
       if (source.findQuery !== undefined && !/\$1\b|\?/.test(source.findQuery)) faults.push({ path: ['credentials', index, 'findQuery'], message: 'must have the id as its parameter: $1' })
@@ -35,6 +36,12 @@ export function lintCredentials ({ credentials }: Config): ConfigWarning[] {
     const warnings: ConfigWarning[] = []
     if (source.type === 'sql' && isPlainPostgres(source)) warnings.push({ path: ['credentials', index, 'url'], message: 'Password hashes cross the network in the clear. Use TLS: sslmode=verify-full in the URL, or `tls`.' })
     if (source.type === 'sql' && source.tls.mode === 'no-verify') warnings.push({ path: ['credentials', index, 'tls', 'mode'], message: 'Whoever is on the way can be the database, and let in whom they like. Name its CA in `tls.ca` instead.' })
+    if (source.type === 'http') {
+      const plain = ['url', 'findUrl'].find((key) => { const url = source[key as 'url' | 'findUrl']; return url?.startsWith('http:') === true && !isLoopback(new URL(url).hostname) })
+      if (plain !== undefined) warnings.push({ path: ['credentials', index, plain], message: 'Names and passwords cross the network in the clear, and whoever is on the way can let in whom they like. Use https.' })
+      if (source.secret === undefined && source.tls.cert === undefined) warnings.push({ path: ['credentials', index, 'url'], message: 'Whoever reaches this endpoint can try passwords there, without the throttle. Give it a `secret` or a client certificate to ask for.' })
+      if (source.findUrl === undefined) warnings.push({ path: ['credentials', index, 'url'], message: 'Who is disabled there, or changed, stays as they were until their session ends. Give it a `findUrl`, or shorten refreshToken.lifetime.' })
+    }
     return warnings
   })
 }

@@ -45,6 +45,7 @@ export const formats: Readonly<Record<string, Format>> = {
   'source-name': { matches: (text) => /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text), expected: 'at most 64 letters, digits, dots, underscores and hyphens, as in staff' },
   // A secret: what stands in for one that could not be read is no fault of its own.
   'user-database': { matches: (text) => /^(?:sqlite:|postgres(?:ql)?:\/\/).|^\0/s.test(text), expected: 'postgres://user:password@host:5432/database, or sqlite: and the path of a file' },
+  'endpoint': { matches: isEndpoint, expected: 'an http or https URL without a user or a fragment, as in https://accounts:3000/internal/check' },
   'cidr': { matches: isCidr, expected: 'an address or a network, as in 10.0.0.0/8 or fd00::/8' },
   'header-name': { matches: (text) => /^[A-Za-z0-9!#$%&'*+.^`|~-]+$/.test(text), expected: 'a header name without underscores, as in X-User-Id' },
   'method': { matches: (text) => /^[A-Z][A-Z-]{0,31}$/.test(text) && text !== 'CONNECT', expected: 'an HTTP method in capitals, as in GET' },
@@ -69,6 +70,10 @@ function isUpstream (text: string): boolean {
 /** The rest is read when it is opened, by who knows how to tell of it without a password. */
 function isPostgresUrl (text: string): boolean {
   return /^postgres(?:ql)?:\/\/[^/]/.test(text)
+}
+
+function isEndpoint (text: string): boolean {
+  return URL.canParse(text) && /^https?:\/\/[^/?#@]+(?:[/?]|$)/.test(text) && !/[#\s]/.test(text) && new URL(text).username === ''
 }
 
 function isIssuer (text: string): boolean {

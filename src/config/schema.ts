@@ -119,6 +119,29 @@ const sqlSource = Type.Object({
   connections: Type.Integer({ minimum: 1, maximum: 100, default: 4, description: 'Connections at most.' }),
 }, { additionalProperties: false, description: 'An existing table, in PostgreSQL or SQLite. Opened read-only unless `rehash` is given.' })
 
+const httpSource = Type.Object({
+  type: Type.Literal('http'),
+  name: sourceName,
+  url: text('Gets `POST {username, password}` as JSON at a login. 200 and JSON `{id, …}` is the user; 401 or 404: asked on; 403: refused; anything else is 503.', { format: 'endpoint' }),
+  findUrl: Type.Optional(text('Gets `POST {id}` at a refresh: 200 is the user as they are now, 401, 403, 404 or 410 ends the session. Without it users stay as they were at their login.', { format: 'endpoint' })),
+  secret: Type.Optional(secret('Shared with the endpoint, so that it answers the gateway alone.')),
+  secretHeader: text('The header that carries it; in `Authorization` as a Bearer token.', { format: 'header-name', default: 'Authorization' }),
+  tls: section('Of an endpoint that is reached by https.', {
+    ca: Type.Optional(text('PEM file of the CA that its certificate is of. Those that Node knows by default.', { format: 'path' })),
+    cert: Type.Optional(text('PEM file of a client certificate.', { format: 'path' })),
+    key: Type.Optional(text('PEM file of its key.', { format: 'path' })),
+  }),
+  fields: section('What the members of the answer are called. All others become attributes.', {
+    id: text('Stable and never given away again: `sub` of the tokens.', { default: 'id' }),
+    ...fieldNames,
+    version: Type.Optional(text('What changes when the password does, and ends sessions that began before; with `findUrl`.')),
+  }),
+  subject: foreignSubject,
+  roles: Type.Optional(listOfText('Roles of every user of this source, beside their own.')),
+  timeout: duration('5s', 'For the whole answer; after it 503.'),
+  connections: Type.Integer({ minimum: 1, maximum: 1000, default: 16, description: 'Questions at a time; sixteen times as many wait.' }),
+}, { additionalProperties: false, description: 'An existing endpoint that checks a name and a password.' })
+
 const route = Type.Object({
   path: text('What it serves: `/api` matches `/api` and `/api/…`, never `/apix`. The longest path wins.', { format: 'route-path' }),
   methods: Type.Optional(Type.Array(Type.String({ format: 'method' }), {
@@ -246,7 +269,11 @@ export const configSchema = Type.Object({
     directory: Type.Optional(text('Folder of PEM files (PKCS #8) to sign with instead of keys in storage: the last name signs, all verify.', { format: 'path' })),
     masterKey: Type.Optional(secret('32 bytes in base64url that encrypt the keys in storage. `GATEWARDEN_MASTER_KEY` by default, else a file made beside the data.')),
   }),
-  workers: Type.Integer({ minimum: 1, maximum: 1, default: 1, description: 'Processes. One, for now.' }),
+  workers: Type.Unsafe<number | 'auto'>({
+    anyOf: [{ type: 'integer', minimum: 1, maximum: 256 }, { type: 'string', enum: ['auto'] }],
+    default: 1,
+    description: 'Processes that serve the public port; `auto`: one a core. One more looks after them where there are several.',
+  }),
   limits: section('What a client may send.', {
     body: size('1gb', 'Largest request body. Bodies stream; nothing is buffered.'),
     headers: size('16kb', 'Request line and headers together.'),
@@ -263,7 +290,7 @@ export const configSchema = Type.Object({
     tokenGrace: duration('2s', 'WebSockets and streams are closed this long after the token they came with has expired.'),
   }),
 
-  credentials: Type.Array(Type.Union([storeSource, htpasswdSource, sqlSource]), {
+  credentials: Type.Array(Type.Union([storeSource, htpasswdSource, sqlSource, httpSource]), {
     minItems: 1,
     default: [{ type: 'store' }],
     description: 'Who is asked at a login, in order; the first that knows the user decides.',

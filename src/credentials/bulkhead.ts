@@ -8,6 +8,8 @@ export interface Bulkhead {
 }
 
 export interface BulkheadOptions {
+  /** For the log. */
+  readonly what?: string
   readonly concurrency: number
   readonly queue: number
   /** Milliseconds. */
@@ -19,7 +21,7 @@ interface Waiting {
   readonly timer: NodeJS.Timeout
 }
 
-export function createBulkhead ({ concurrency, queue, queueTimeout }: BulkheadOptions): Bulkhead {
+export function createBulkhead ({ what = 'password hashing', concurrency, queue, queueTimeout }: BulkheadOptions): Bulkhead {
   const waiting = new Set<Waiting>()
   let running = 0
   let rejected = 0
@@ -34,7 +36,7 @@ export function createBulkhead ({ concurrency, queue, queueTimeout }: BulkheadOp
       running++
       return
     }
-    if (waiting.size >= queue) throw refusal('password hashing: the queue is full')
+    if (waiting.size >= queue) throw refusal(`${what}: the queue is full`)
     await new Promise<void>((resolve, reject) => {
       const entry: Waiting = {
         start: () => {
@@ -44,7 +46,7 @@ export function createBulkhead ({ concurrency, queue, queueTimeout }: BulkheadOp
         },
         timer: setTimeout(() => {
           waiting.delete(entry)
-          reject(refusal('password hashing: waited too long'))
+          reject(refusal(`${what}: waited too long`))
         }, queueTimeout),
       }
       waiting.add(entry)

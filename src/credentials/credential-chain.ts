@@ -1,5 +1,6 @@
 /** The configured sources in their order: the first that knows the user decides, and all of them do their work. */
 import type { Config } from '../config/schema.ts'
+import type { UserEndpoint, UserEndpointOptions } from '../remote/user-endpoint.ts'
 import type { Database } from '../storage/database.ts'
 import type { UserDatabase, UserDatabaseOptions } from '../storage/user-database.ts'
 import type { CredentialSource, Credentials, Subject } from './credential-source.ts'
@@ -26,13 +27,15 @@ export interface CredentialChainOptions {
   readonly hasher: PasswordHasher
   /** For sources of type `sql`. */
   readonly openDatabase: (options: UserDatabaseOptions) => Promise<UserDatabase>
+  /** For sources of type `http`. */
+  readonly openEndpoint: (options: UserEndpointOptions) => UserEndpoint
   readonly now: () => number
   /** Told what an operator should know of a source while it runs. */
   readonly warn?: (message: string) => void
 }
 
 /** Throws a StartupFault for a source that cannot be opened. */
-export async function openCredentialChain ({ config, db, hasher, openDatabase, now, warn = () => {} }: CredentialChainOptions): Promise<CredentialChain> {
+export async function openCredentialChain ({ config, db, hasher, openDatabase, openEndpoint, now, warn = () => {} }: CredentialChainOptions): Promise<CredentialChain> {
   const opened: CredentialSource[] = []
   try {
     for (const source of config.credentials) opened.push(await openSource(source))
@@ -47,6 +50,12 @@ export async function openCredentialChain ({ config, db, hasher, openDatabase, n
     switch (source.type) {
       case 'store': return { ...createUserStore({ db, hasher, now }), name }
       case 'htpasswd': return openHtpasswd({ name, file: source.file, roles: source.roles ?? [], hasher, warn, now })
+      case 'http': {
+        const { url, findUrl, fields, roles = [], timeout, connections, secret, secretHeader, tls } = source
+        const { createHttpSource } = await import('./http-source.ts')
+        const endpoint = openEndpoint({ timeout, connections, secret, secretHeader, tls })
+        return createHttpSource({ name, prefix: prefixOf(source), endpoint, url, findUrl, fields, roles, timeout, connections, warn, now })
+      }
       case 'sql': {
         const { url, timeout, connections, rehash, tls, columns, query, findQuery, roles = [] } = source
         const { openSqlSource } = await import('./sql-source.ts')

@@ -86,8 +86,8 @@ t.test('where there are several ways to write a thing, one useful fault', async 
     [route('access: { claims: { level: {} } }'), 'c:4:32 routes[0].access.claims.level: must be a text or a number or true or false, or a list'],
     [route('access: public').replace('http://127.0.0.1:3000', '3000'), 'c:3:15 routes[0].upstream: must be a text, or a list'],
     [route('access: public').replace('http://127.0.0.1:3000', '["http://a:1", "ftp://b"]'), 'c:3:30 routes[0].upstream[1]: must be http:// or https://, a host and a port, as in http://127.0.0.1:3000, without a path, a query or a user'],
-    [`credentials: [{ type: ldap }]\n${routes}`, 'c:1:23 credentials[0].type: must be one of store, htpasswd, sql'],
-    [`credentials: [{ file: x }]\n${routes}`, 'c:1:15 credentials[0].type: is missing; one of store, htpasswd, sql'],
+    [`credentials: [{ type: ldap }]\n${routes}`, 'c:1:23 credentials[0].type: must be one of store, htpasswd, sql, http'],
+    [`credentials: [{ file: x }]\n${routes}`, 'c:1:15 credentials[0].type: is missing; one of store, htpasswd, sql, http'],
     [`credentials: [{ type: store, file: x }]\n${routes}`, 'c:1:30 credentials[0].file: unknown key; known here: type, name'],
   ]
   for (const [yaml, fault] of cases) t.strictSame(faults(yaml), [fault])

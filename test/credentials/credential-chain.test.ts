@@ -3,6 +3,7 @@ import { createCredentialChain, openCredentialChain } from '../../src/credential
 import type { CredentialSource, Subject, Verdict } from '../../src/credentials/credential-source.ts'
 import { createPasswordHasher } from '../../src/credentials/password-hash.ts'
 import { Refusal } from '../../src/errors.ts'
+import { openUserEndpoint } from '../../src/remote/user-endpoint.ts'
 import { openStorage } from '../../src/storage/open-storage.ts'
 import { openUserDatabase } from '../../src/storage/user-database.ts'
 import { configOf, defaults } from '../login/config-of.ts'
@@ -82,7 +83,7 @@ t.test('opens what is configured, in that order; one that cannot be opened is a 
   t.teardown(close)
   const hasher = createPasswordHasher(defaults.passwords)
   const warnings: string[] = []
-  const open = async (config: Parameters<typeof configOf>[0]) => await openCredentialChain({ config: configOf(config), db, hasher, openDatabase: openUserDatabase, now: () => 1, warn: (message) => { warnings.push(message) } })
+  const open = async (config: Parameters<typeof configOf>[0]) => await openCredentialChain({ config: configOf(config), db, hasher, openDatabase: openUserDatabase, openEndpoint: openUserEndpoint, now: () => 1, warn: (message) => { warnings.push(message) } })
   const chain = await open({ credentials: [{ type: 'htpasswd', file: `${folder}/users`, roles: ['staff'] }, { type: 'store' }] })
   const carol = await chain.check({ username: 'Carol', password })
   t.match(carol, { subject: { id: 'htpasswd:carol', roles: ['staff'] } })

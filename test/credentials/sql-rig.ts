@@ -7,6 +7,7 @@ import type { Test } from 'tap'
 import type { Config } from '../../src/config/schema.ts'
 import { openCredentialChain } from '../../src/credentials/credential-chain.ts'
 import { createPasswordHasher } from '../../src/credentials/password-hash.ts'
+import { openUserEndpoint } from '../../src/remote/user-endpoint.ts'
 import { openStorage } from '../../src/storage/open-storage.ts'
 import { openSqlite } from '../../src/storage/sqlite-driver.ts'
 import { openUserDatabase } from '../../src/storage/user-database.ts'
@@ -46,7 +47,7 @@ export async function openChain (t: Test, sources: readonly string[]) {
   const warnings: string[] = []
   const { credentials } = config(`credentials: [${sources.join(', ')}]\n${routes}\n`)
   const clock = { now: 1_700_000_000_000 }
-  const chain = await openCredentialChain({ config: { credentials, passwords: defaults.passwords }, db, hasher, openDatabase: openUserDatabase, now: () => clock.now, warn: (message) => { warnings.push(message) } })
+  const chain = await openCredentialChain({ config: { credentials, passwords: defaults.passwords }, db, hasher, openDatabase: openUserDatabase, openEndpoint: openUserEndpoint, now: () => clock.now, warn: (message) => { warnings.push(message) } })
     .catch(async (error: unknown) => {
       await close()
       throw error
@@ -59,7 +60,7 @@ export async function openChain (t: Test, sources: readonly string[]) {
 }
 
 /** `t.testdir` is one for a test, and emptied each time. */
-function newFolder (t: Test): string {
+export function newFolder (t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'gatewarden-sql-'))
   t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
   return folder

@@ -12,6 +12,7 @@ import { accessLog, logAuthEvent } from '../../src/ops/logger.ts'
 import { createRefuse, errorHandler } from '../../src/ops/error-handler.ts'
 import { openRevocations } from '../../src/sessions/revocations.ts'
 import { createSessionService, type TokenResponse } from '../../src/sessions/session-service.ts'
+import { openUserEndpoint } from '../../src/remote/user-endpoint.ts'
 import { openStorage } from '../../src/storage/open-storage.ts'
 import { openUserDatabase } from '../../src/storage/user-database.ts'
 import { createAccessTokenMint } from '../../src/tokens/access-token.ts'
@@ -56,7 +57,7 @@ export async function startLogin (t: Test, changes: ConfigChanges = {}) {
     { size: 100, clockTolerance: accessToken.clockTolerance, isEnded: revocations.isEnded, now }
   )
   const hasher = createPasswordHasher(config.passwords)
-  const chain = await openCredentialChain({ config, db, now, hasher, openDatabase: openUserDatabase })
+  const chain = await openCredentialChain({ config, db, now, hasher, openDatabase: openUserDatabase, openEndpoint: openUserEndpoint })
   const users = createUserStore({ db, hasher, now })
   const aliceId = await users.add({ name: 'alice', password, roles: ['user', 'admin'], scopes: ['orders:read'], attributes: { email: 'alice@example.com' } })
   await users.add({ name: 'bob', password })

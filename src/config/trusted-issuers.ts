@@ -22,11 +22,13 @@ export function checkTrustedIssuers ({ issuer, trustedIssuers }: Config): CrossF
     if (wrongKeys !== null) fault('jwksUri', wrongKeys)
 
     const { refreshEvery, staleFor, cooldown, timeout } = trusted.keys
-    const time = (key: keyof typeof trusted.keys, message: string) => { faults.push({ path: ['trustedIssuers', index, 'keys', key], message }) }
-    if (refreshEvery < 1_000) time('refreshEvery', 'must be at least 1s')
-    if (cooldown < 1_000) time('cooldown', 'must be at least 1s: whoever sends tokens of unknown keys would have the issuer asked as often')
-    if (timeout < 100 || timeout > 30_000) time('timeout', 'must be from 100ms to 30s')
-    if (staleFor < refreshEvery) time('staleFor', 'must not be shorter than keys.refreshEvery: the keys would be gone between two fetches')
+    const keysFault = (key: keyof typeof trusted.keys, message: string) => { faults.push({ path: ['trustedIssuers', index, 'keys', key], message }) }
+    const sameFile = earlier.findIndex(({ keys }) => keys.file !== undefined && keys.file === trusted.keys.file)
+    if (sameFile >= 0) keysFault('file', `is that of trustedIssuers[${sameFile}] too; each would write over the other`)
+    if (refreshEvery < 1_000) keysFault('refreshEvery', 'must be at least 1s')
+    if (cooldown < 1_000) keysFault('cooldown', 'must be at least 1s: whoever sends tokens of unknown keys would have the issuer asked as often')
+    if (timeout < 100 || timeout > 30_000) keysFault('timeout', 'must be from 100ms to 30s')
+    if (staleFor < refreshEvery) keysFault('staleFor', 'must not be shorter than keys.refreshEvery: the keys would be gone between two fetches')
     return faults
   })
 }

@@ -58,6 +58,9 @@ await t.test('signs with whichever key signs at that moment', async (t) => {
 await t.test('hands out no token that the gateway would refuse', async (t) => {
   const mint = mintAt(300_000)
   for (const subject of ['', 'a\nb', 'x'.repeat(513)]) t.throws(() => mint({ ...request, subject }), { code: 'GW_INTERNAL' })
+  const besideCorp = createAccessTokenMint({ keyRing, issuer, audience, lifetime: 300_000, now: () => someTime, isForeignSubject: (subject) => subject.startsWith('corp|') })
+  t.throws(() => besideCorp({ ...request, subject: 'corp|alice' }), { code: 'GW_INTERNAL', details: { reason: /written as that of a trusted issuer/ } })
+  t.ok(besideCorp({ ...request, subject: 'other|alice' }))
   t.throws(() => mint({ ...request, roles: Array.from({ length: 1_000 }, (_, place) => `role-${place}`) }), { code: 'GW_INTERNAL', details: { reason: /longer than 8192/ } })
   t.throws(() => mintAt(400 * 86_400_000), { name: 'StartupFault', message: /accessToken\.lifetime/ })
 })

@@ -15,7 +15,7 @@ export function spellings (name: string): string[] {
   return [...new Set([
     name, name.toLowerCase(), name.toUpperCase(), [...name].map((letter, index) => index % 2 === 0 ? letter.toLowerCase() : letter.toUpperCase()).join(''),
     ...separators.map((separator) => camel.join(separator)), ...singles, ...separators.slice(0, 2).map((separator) => camel.join(separator).toUpperCase()),
-    `${name}-`, `${name}_`, `${name}.`, `HTTP_${camel.join('_').toUpperCase()}`, `HTTP-${name}`, `http_${camel.join('_').toLowerCase()}`, `Http.${name}`,
+    `${name}-`, `${name}_`, `${name}.`, `-${name}`, `_${name}`, `_HTTP_${camel.join('_')}`, `HTTP_${camel.join('_').toUpperCase()}`, `HTTP-${name}`, `http_${camel.join('_').toLowerCase()}`, `Http.${name}`,
   ])]
 }
 

@@ -10,12 +10,20 @@ export const login: AttackClass = {
     await right(range, score)
     await enumeration(range, score)
     await nearly(range, score)
+    forget(range)
     await right(range, score)
     await otherDress(range, score)
+    forget(range)
     await flood(range, score)
     // Guesses of others must not lock the owner out, who has logged in from here before.
     await right(range, score)
+    forget(range)
   },
+}
+
+/** The throttle's memory of failures runs out: what is to be shown next is not that it slows guesses down. */
+function forget ({ config: { throttle }, advance }: Range): void {
+  advance(throttle.window + throttle.maximumDelay + 1_000)
 }
 
 async function right (range: Range, score: Score): Promise<void> {
@@ -33,6 +41,7 @@ async function enumeration (range: Range, score: Score): Promise<void> {
   let count = 0
   for (const [what, wrong] of Object.entries(passwords)) {
     const told = new Map<string, string>()
+    forget(range)
     for (const username of [neighbour, `attack-nobody-${count++}`]) {
       const text = loginText(range, JSON.stringify({ username, password: wrong }))
       const outcome = await score.attack(`${what}, for ${username}`, text, refusedLogin(400, 401, 429))
@@ -53,7 +62,10 @@ async function nearly (range: Range, score: Score): Promise<void> {
     [`${plain}\u0000`, password], [`${plain}\u0000x`, password], [`${plain}%00`, password], [`${plain}' --`, password], [`${plain}*`, password], ["' OR '1'='1' --", password], ['*', password], ['%', password], ['attack-%', password], ['', password], ['../attack-plain', password], ['x'.repeat(257), password],
     [neighbour, `${password} `],
   ]
-  for (const [username, typed] of attempts) await score.attack(`${JSON.stringify(username.slice(0, 24))} with ${typed === password ? 'the password of another' : 'almost the password'}`, loginText(range, JSON.stringify({ username, password: typed })), refusedLogin(400, 401, 429))
+  for (const [username, typed] of attempts) {
+    forget(range)
+    await score.attack(`${JSON.stringify(username.slice(0, 24))} with ${typed === password ? 'the password of another' : 'almost the password'}`, loginText(range, JSON.stringify({ username, password: typed })), refusedLogin(400, 401, 429))
+  }
 }
 
 /** The right name and password, in a form that another site's page could send, or that two readers read differently. */

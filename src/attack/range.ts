@@ -101,7 +101,7 @@ export async function openRange (configured: Config, { start }: RangeOptions): P
     const { storage, masterKey } = await openPersistentState(config)
     closing.push(() => storage.close())
     const users = createUserStore({ db: storage.db, hasher, now })
-    const attributes = hostileAttributes(config, marker)
+    const attributes = hostileAttributes(config)
     await users.add({ name: 'attack-plain', password, attributes })
     await users.add({ name: 'attack-neighbour', password })
 
@@ -197,11 +197,11 @@ function aimedRoute (route: RouteConfig, origins: readonly string[]): AimedRoute
 }
 
 /** What an attacker may have had put into their own attributes, by whatever form there is for that: lines of a header each. */
-function hostileAttributes (config: Config, marker: string): Record<string, unknown> {
+function hostileAttributes (config: Config): Record<string, unknown> {
   const mappings = [config.identity.headers, ...config.routes.flatMap((route) => route.identity === undefined ? [] : [route.identity.headers])]
   const claims = new Set(mappings.flatMap((mapping) => Object.values(mapping)))
   const taken = new Set(['sub', 'roles', 'scope', 'iss', 'aud', 'exp', 'iat', 'nbf', 'jti', 'sid', 'client_id', '__proto__'])
-  return Object.fromEntries([...claims].filter((claim) => !taken.has(claim)).map((claim) => [claim, `x\r\nX-Injected: ${marker}\r\n\r\nGET /smuggled HTTP/1.1\r\n\u0000\u2028ł`]))
+  return Object.fromEntries([...claims].filter((claim) => !taken.has(claim)).map((claim) => [claim, 'x\r\nX-Injected: attribute\r\n\r\nGET /smuggled HTTP/1.1\r\n\u0000\u2028ł']))
 }
 
 /** Of a token that the gateway has just given out. */

@@ -5,7 +5,7 @@
  * the rest (PHP, lighttpd), and a leading `HTTP_`, which CGI puts before each name itself.
  */
 export function foldName (name: string): string {
-  const folded = name.toLowerCase().replace(/[^a-z0-9]+/g, '-')
+  const folded = name.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-/, '')
   return folded.startsWith('http-') ? folded.slice(5) : folded
 }
 
@@ -41,9 +41,9 @@ export interface HeaderNameOptions {
 }
 
 export function compileHeaderNames ({ identity, reservedPrefixes }: HeaderNameOptions): HeaderNames {
-  const identityNames = new Set(identity.map(foldName))
+  const identityNames = new Set(identity.map((name) => withoutEnd(foldName(name))))
   const prefixes = ['x-forwarded-', ...reservedPrefixes.map((prefix) => foldName(prefix))]
-  const isReserved = (folded: string) => identityNames.has(folded) || prefixes.some((prefix) => folded.startsWith(prefix))
+  const isReserved = (folded: string) => prefixes.some((prefix) => folded.startsWith(prefix)) || isNamed(folded, identityNames) || isNamed(folded, overriding)
 
   return {
     requestFate: remembered((name) => {
@@ -57,9 +57,18 @@ export function compileHeaderNames ({ identity, reservedPrefixes }: HeaderNameOp
     responseFate: remembered((name) => {
       const lower = name.toLowerCase()
       if (lower === 'connection') return 'connection'
-      return hopByHop.has(lower) || lower === 'x-request-id' || identityNames.has(foldName(name)) ? 'drop' : 'keep'
+      return hopByHop.has(lower) || lower === 'x-request-id' || isNamed(foldName(name), identityNames) ? 'drop' : 'keep'
     }),
   }
+}
+
+/** A separator at the end makes no other name to whoever drops it. A prefix ends with one, so it is no part of folding. */
+function isNamed (folded: string, names: ReadonlySet<string>): boolean {
+  return names.has(withoutEnd(folded))
+}
+
+function withoutEnd (folded: string): string {
+  return folded.endsWith('-') ? folded.slice(0, -1) : folded
 }
 
 /** Written anew for the upstream's connection: the length as undici frames it, the host as the route says. */

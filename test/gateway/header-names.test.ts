@@ -10,6 +10,12 @@ t.test('every spelling that some server folds together is one name', async (t) =
   }
 })
 
+t.test('separators around a name make no other name of it', async (t) => {
+  for (const name of ['X-Tenant-', 'X_Tenant_', 'X-Tenant.', '-X-Tenant', '_X_TENANT', '_HTTP_X_TENANT', 'X-Real-IP_', '.Forwarded']) t.equal(names.requestFate(name), 'drop', name)
+  t.equal(names.responseFate('X-Tenant-'), 'drop')
+  for (const name of ['X-Tenants-', 'X-User', '-Accept-']) t.equal(names.requestFate(name), 'keep', name)
+})
+
 t.test('all under a reserved prefix is dropped, and what only begins alike is kept', async (t) => {
   for (const name of ['X-User-Email', 'x_user_anything', 'X-Gatewarden-Route', 'X-Forwarded-For', 'x_forwarded_host', 'X-Forwarded-Whatever', 'X_Tenant']) {
     t.equal(names.requestFate(name), 'drop', name)

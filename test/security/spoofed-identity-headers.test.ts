@@ -11,7 +11,7 @@ import { startUpstream } from '../helpers/upstream.ts'
 
 const spellings = [
   'X-User-Id', 'x-user-id', 'X-USER-ID', 'x_user_id', 'X_User-Id', 'x-user_id', 'x.user.id', 'x~user~id', 'X--User--Id', 'x-user-id-', "x'user'id",
-  'HTTP_X_USER_ID', 'http-x-user-id', 'X-User-Roles', 'x_user_roles', 'X-User-Email', 'X_USER_ANYTHING', 'X-Tenant', 'x_tenant', 'X.Tenant',
+  'HTTP_X_USER_ID', 'http-x-user-id', 'X-User-Roles', 'x_user_roles', 'X-User-Email', 'X_USER_ANYTHING', 'X-Tenant', 'x_tenant', 'X.Tenant', 'X-Tenant-', 'X_Tenant_', '-X-Tenant', '_X_TENANT',
   'X-Gatewarden-Identity', 'X_Gatewarden_X', 'Remote-User', 'X-Remote-User', 'REMOTE_USER',
 ]
 

@@ -55,6 +55,7 @@ export function createProgram (): Command {
     .action(async (method: string, path: string, options: ExplainOptions) => { await (await import('./explain.ts')).explain(method, path, options) })
 
   addUsers(program.command('users').description('who is kept in storage').addHelpText('after', example('gatewarden users list')))
+  addStorage(program.command('storage').description('where users, sessions and keys are kept').addHelpText('after', example('gatewarden storage migrate')))
   addKeys(program.command('keys').description('the keys that sign access tokens').addHelpText('after', example('gatewarden keys list')))
   return program
 }
@@ -95,6 +96,21 @@ function addUsers (users: Command): void {
   change('disable', 'refuse a user; their sessions end at once')
   change('enable', 'let a disabled user log in again')
   change('remove', 'delete a user; their sessions end at once')
+}
+
+function addStorage (storage: Command): void {
+  storage.command('migrate')
+    .description('bring the tables up to date, as a start does')
+    .addOption(config())
+    .addHelpText('after', example('gatewarden storage migrate'))
+    .action(async (options: ConfigOption) => { await (await import('./storage.ts')).migrateStorage(options) })
+
+  storage.command('copy').argument('<from>', 'the storage before, such as sqlite:./data/gatewarden.db; its gateway is stopped')
+    .description('fill the configured storage, which is empty, from another one: under the same master key nobody is logged out')
+    .addOption(config())
+    .option('--json', 'print JSON: table → rows')
+    .addHelpText('after', example('GATEWARDEN_MASTER_KEY_FILE=./data/master.key gatewarden storage copy sqlite:./data/gatewarden.db'))
+    .action(async (from: string, options: JsonOption) => { await (await import('./storage.ts')).copyToStorage(from, options) })
 }
 
 function addKeys (keys: Command): void {

@@ -126,6 +126,12 @@ export async function openStoredKeyRing (options: StoredKeyRingOptions): Promise
   }
 }
 
+/** Throws a StartupFault where a key in storage does not open with this master key. */
+export async function assertKeysOpen (db: Database, masterKey: MasterKey): Promise<void> {
+  const sealingKey = masterKey.derive('signing-keys')
+  for (const row of await db.selectFrom('keys').selectAll().execute()) await openRow(row, undefined, sealingKey, masterKey)
+}
+
 /**
  * The public key is taken from the private one and never from its column, and the seal binds name and algorithm: who can
  * write to the database, but lacks the master key, cannot bring in a key of their own.

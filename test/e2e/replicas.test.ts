@@ -3,6 +3,7 @@
  * and logouts while gateways are killed and the database is restarted. GATEWARDEN_SEED repeats a run, as far as timing lets it.
  */
 import { randomBytes, randomInt } from 'node:crypto'
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -24,6 +25,7 @@ const oneOf = <Item>(items: readonly Item[]): Item => items[Math.floor(random() 
 const agent = new Agent({ connections: 64, pipelining: 1 })
 t.teardown(async () => { await agent.destroy() })
 const upstream = createServer((_request, response) => { response.end('ok') }).listen(0, '127.0.0.1')
+await once(upstream, 'listening')
 t.teardown(() => { upstream.close(); upstream.closeAllConnections() })
 
 await buildIfStale()

@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 import type { Config } from './config/schema.ts'
 import { Refusal, StartupFault, type RefusalCode } from './errors.ts'
 import { isDoubtful, leaveInDoubt, originForm } from './gateway/admission.ts'
-import { afterEarlierAnswers, answerUnderWay, isOneTooMany } from './gateway/earlier-answers.ts'
+import { afterEarlierAnswers, answerUnderWay, isLast, isOneTooMany } from './gateway/earlier-answers.ts'
 import { readHandshake } from './gateway/upgrade.ts'
 import { answerUpgrade } from './gateway/websocket.ts'
 
@@ -58,6 +58,8 @@ export async function openListener (options: ListenerOptions): Promise<Listener>
     request.url = originForm(request)
     if (draining) response.shouldKeepAlive = false
     application(request, response)
+    // RFC 9112 §9.6: behind an answer that says close, nothing is a request. It may be the body that was not waited for.
+    if (response.headersSent && isLast(response)) leaveInDoubt(request)
   }
   /** The last answer of its connection, once those before it are given. */
   const refuseInTurn = (request: IncomingMessage, response: ServerResponse, refusal: Refusal): void => {
@@ -70,7 +72,11 @@ export async function openListener (options: ListenerOptions): Promise<Listener>
   }
   server.on('request', handle)
   // The gateway says 100 itself, after it has decided that the caller may send.
-  server.on('checkContinue', handle)
+  server.on('checkContinue', (request, response) => {
+    // Node finds it anywhere in the value.
+    if (request.headers.expect?.toLowerCase() === '100-continue') handle(request, response)
+    else refuseInTurn(request, response, new Refusal('GW_EXPECTATION_FAILED'))
+  })
   server.on('checkExpectation', (request, response) => { refuseInTurn(request, response, new Refusal('GW_EXPECTATION_FAILED')) })
   server.on('upgrade', (request, socket, head) => {
     afterEarlierAnswers(socket, () => {
@@ -177,9 +183,12 @@ function answerClientError (error: NodeJS.ErrnoException, socket: Duplex, refuse
     socket.destroy()
     return
   }
-  // Garbage behind a request that is being answered: the answers due are given, nothing more is read.
-  if (answerUnderWay(socket) !== null) {
+  const answer = answerUnderWay(socket)
+  if (answer !== null) {
     stopReading(socket)
+    // Garbage in the body of that request: who waits for the rest of it is told that there is none.
+    if (!answer.req.complete && answer.req.listenerCount('error') > 0) answer.req.emit('error', new Refusal('GW_REQUEST_INVALID', { reason: error.code ?? 'unknown' }))
+    // Garbage behind it: the answers due are given, nothing more is read.
     closeAfterAnswers(socket)
     return
   }

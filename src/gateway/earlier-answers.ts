@@ -57,3 +57,8 @@ function afterAnswer (socket: Duplex, proceed: () => void): void {
 export function answerUnderWay (socket: Duplex): ServerResponse | null {
   return '_httpMessage' in socket ? socket._httpMessage as ServerResponse | null : null
 }
+
+/** Whether an answer, whose head is written, closes its connection. Kept by Node likewise. */
+export function isLast (response: ServerResponse): boolean {
+  return '_last' in response && response._last === true
+}

@@ -43,7 +43,7 @@ export function createForward (route: Route, options: ForwardOptions): Forward {
     if (hasBody(raw)) {
       assertLength(raw, route.bodyLimit)
       // The gateway meets the expectation itself, now that the caller may send: RFC 9110 §10.1.1.
-      if (raw.headers.expect !== undefined) reply.raw.writeContinue()
+      if (raw.headers.expect !== undefined && raw.httpVersionMinor === 1) reply.raw.writeContinue()
       body = limitedBody(raw, { bodyLimit: route.bodyLimit, idleTimeout: options.bodyIdleTimeout })
     }
     const exchange = new Exchange(request, reply, body, options)
@@ -70,6 +70,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   #abort: ((error?: Error) => void) | null = null
   #resume: (() => void) | null = null
   #live: (() => void) | null = null
+  #reading: NodeJS.Timeout | null = null
   /** Bytes of a counted body that have not come yet; Infinity where they are not counted. */
   #missing = Infinity
   /** The chunk that completes a counted body: it leaves together with the end, and for a small answer with the head, in one write. */
@@ -173,7 +174,16 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
     if (this.#response.write(chunk)) return true
     this.#response.once('drain', () => { this.#resume?.() })
+    this.#watchReader()
     return false
+  }
+
+  /** A client that takes nothing of its answer for `idleTimeout` holds a connection on both sides, and is cut off. */
+  #watchReader (): void {
+    this.#reading?.refresh()
+    this.#reading ??= setTimeout(() => {
+      if (this.#response.writableNeedDrain || this.#state === 'over') this.#response.destroy()
+    }, this.#options.idleTimeout)
   }
 
   onComplete (trailers: string[] | null): void {
@@ -254,9 +264,12 @@ class Exchange implements Dispatcher.DispatchHandler {
   #end (): void {
     this.#over(this.#response.statusCode)
     this.#response.end(this.#last)
+    // Not all of it has left; nothing more will be heard of it but `close`.
+    if (this.#response.writableLength > 0) this.#watchReader()
   }
 
   #onClientClose (): void {
+    if (this.#reading !== null) clearTimeout(this.#reading)
     if (this.#state === 'over') {
       this.#live?.()
       return

@@ -48,7 +48,7 @@ export function limitedBody (request: IncomingMessage, { bodyLimit, idleTimeout 
   })
   const silence = setTimeout(onSilence, idleTimeout)
   request.once('close', onClose)
-  request.once('error', onClose)
+  request.once('error', onError)
   request.pipe(body)
   return body
 
@@ -56,6 +56,10 @@ export function limitedBody (request: IncomingMessage, { bodyLimit, idleTimeout 
     // Waiting for the upstream to take what is there is not the client's silence.
     if (body.writableNeedDrain || body.readableLength > 0) silence.refresh()
     else body.destroy(new Refusal('GW_REQUEST_TIMEOUT', { reason: 'silence in the middle of the body' }))
+  }
+
+  function onError (error: Error): void {
+    body.destroy(error instanceof Refusal ? error : new Error('the client went away'))
   }
 
   function onClose (): void {

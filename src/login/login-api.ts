@@ -49,7 +49,7 @@ export const loginApi: FastifyPluginAsync<LoginApiOptions> = async (app, options
 
   app.addHook('preParsing', function awaitBody (request, reply, payload, next) {
     // The listener leaves it to whoever reads the body to ask for it (RFC 9110 §10.1.1), and to lose patience.
-    if (request.headers.expect !== undefined) reply.raw.writeContinue()
+    if (request.headers.expect !== undefined && request.raw.httpVersionMinor === 1) reply.raw.writeContinue()
     const late = setTimeout(() => { reply.header('connection', 'close').send(new Refusal('GW_REQUEST_TIMEOUT', { reason: 'the body did not arrive' })) }, bodyTimeout)
     payload.once('end', () => { clearTimeout(late) })
     // However it ends: a body that nobody reads, as that of a GET, never does.

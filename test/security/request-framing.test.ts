@@ -4,7 +4,6 @@
  * connection closed; two clients share the upstream's pool here, and neither ever sees a trace of the other.
  */
 import t from 'tap'
-import { connect } from 'node:net'
 import { startTestGateway } from '../helpers/gateway.ts'
 import { rawRequest } from '../helpers/raw-request.ts'
 import { startUpstream } from '../helpers/upstream.ts'
@@ -12,7 +11,6 @@ import { startUpstream } from '../helpers/upstream.ts'
 const upstream = await startUpstream()
 t.teardown(() => upstream.close())
 const gateway = await startTestGateway(t, {
-  timeouts: { clientHeaders: '1s', clientBody: '500ms' },
   limits: { headers: '8kb', body: '64kb' },
   routes: [{ path: '/', upstream: upstream.url, access: 'public' }, { path: '/api', upstream: upstream.url, access: 'authenticated' }],
 })
@@ -36,6 +34,12 @@ const refused: Record<string, string> = {
   'TE: empty': `Transfer-Encoding: \r\n\r\n${smuggled}`,
   'TE with a space before the colon': `Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n${smuggled}`,
   'TE with a vertical tab': `Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n${smuggled}`,
+  'TE with a parameter': `Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n${smuggled}`,
+  'TE in quotes': `Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n${smuggled}`,
+  'TE that is no more than a comma': `Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n${smuggled}`,
+  'TE with a NUL': `Transfer-Encoding: chunked\x00\r\n\r\n0\r\n\r\n${smuggled}`,
+  'TE behind a bare LF': `X: y\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n${smuggled}`,
+  'TE beside a length of nothing': `Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${smuggled}`,
   'TE folded': `Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n${smuggled}`,
   'two lengths': `Content-Length: 0\r\nContent-Length: 30\r\n\r\n${smuggled}`,
   'the same length twice': `Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi${smuggled}`,
@@ -69,6 +73,14 @@ const brokenBodies: Record<string, string> = {
   'a chunk longer than it says': '2\r\nhi!\r\n0\r\n\r\n',
   'a chunk that ends in a bare LF': '2\r\nhi\n0\r\n\r\n',
   'a bare LF behind the size': '2\nhi\r\n0\r\n\r\n',
+  'a bare LF in an extension': '2;a\nhi\r\n0\r\n\r\n',
+  'a bare CR in an extension': '2;a\rb\r\nhi\r\n0\r\n\r\n',
+  'a NUL in an extension': '2;\x00\r\nhi\r\n0\r\n\r\n',
+  'a size behind white space': ' 2\r\nhi\r\n0\r\n\r\n',
+  'a size of 0x2': '0x2\r\nhi\r\n0\r\n\r\n',
+  'a size of nothing': '\r\nhi\r\n0\r\n\r\n',
+  // CVE-2024-22019: extensions were read without end.
+  'an extension without end': `2;${'a'.repeat(70_000)}\r\nhi\r\n0\r\n\r\n`,
 }
 
 for (const [what, body] of Object.entries(brokenBodies)) {
@@ -79,6 +91,43 @@ for (const [what, body] of Object.entries(brokenBodies)) {
     t.ok(await otherClientIsUnharmed())
   })
 }
+
+t.test('spellings that only some server folds to a framing header do not arrive', async (t) => {
+  for (const line of ['Transfer_Encoding: chunked', 'Transfer.Encoding: chunked', 'Content_Length: 3', 'HTTP_Transfer_Encoding: chunked']) {
+    await rawRequest(gateway.port, `POST /x HTTP/1.1\r\nHost: a\r\n${line}\r\nContent-Length: 5\r\n\r\n0\r\n\r\n`)
+    const seen = upstream.seen.at(-1)
+    t.match(seen, { body: '0\r\n\r\n', headers: { 'content-length': '5' } }, line)
+    t.notOk(seen?.rawHeaders.some((name) => /^(?:http.)?(?:transfer|content)[^a-z-](?:encoding|length)$/i.test(name)))
+  }
+})
+
+t.test('chunks with extensions and trailers arrive as a body without either', async (t) => {
+  await rawRequest(gateway.port, 'POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b;c="d"\r\nhi\r\n00;x\r\nX-User-Id: mallory\r\n\r\n')
+  t.match(upstream.seen.at(-1), { body: 'hi', trailers: [] })
+  t.ok(await otherClientIsUnharmed())
+})
+
+t.test('what is expected is told to who may send, once, and nobody is read on who was refused', async (t) => {
+  const told = await rawRequest(gateway.port, 'POST /x HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\nhi', { timeout: 300, untilComplete: false })
+  t.strictSame(told.text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 100', 'HTTP/1.1 200'])
+  t.equal(upstream.seen.at(-1)?.headers['expect'], undefined)
+  const old = await rawRequest(gateway.port, 'POST /x HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi', { untilComplete: false })
+  t.strictSame(old.text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200'], 'HTTP/1.0 knows no interim answers')
+  const none = await rawRequest(gateway.port, 'GET /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n', { timeout: 300, untilComplete: false })
+  t.strictSame(none.text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200'], 'without a body there is nothing to go on with')
+  // Whether the client now sends the body or its next request cannot be known: neither is read.
+  for (const behind of ['', smuggled, `${smuggled}${smuggled}`]) {
+    const refused = await rawRequest(gateway.port, `POST /api HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: ${smuggled.length}\r\n\r\n${behind}`, { timeout: 2_000, untilComplete: false })
+    t.strictSame(refused.text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 401'])
+    t.ok(refused.closed)
+    t.ok(await otherClientIsUnharmed())
+  }
+  for (const value of ['100-continue, x', 'x', '100-continue, 100-continue']) {
+    const unmet = await rawRequest(gateway.port, `POST /x HTTP/1.1\r\nHost: a\r\nExpect: ${value}\r\nContent-Length: 2\r\n\r\nhi${smuggled}`, { untilComplete: false })
+    t.strictSame(unmet.text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 417'], value)
+    t.ok(await otherClientIsUnharmed())
+  }
+})
 
 t.test('versions, hosts and methods that nobody may send are refused', async (t) => {
   for (const bytes of [
@@ -96,6 +145,11 @@ t.test('a body of a refused request is not the next request', async (t) => {
   t.equal(response.status, 401)
   t.equal(response.text.match(/HTTP\/1\.1 /g)?.length, 1)
   t.ok(await otherClientIsUnharmed())
+})
+
+t.test('a refusal that keeps the connection serves the next request on it', async (t) => {
+  const response = await rawRequest(gateway.port, 'POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhiGET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', { untilComplete: false })
+  t.strictSame(response.text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 401', 'HTTP/1.1 200'])
 })
 
 t.test('requests in a row on one connection are answered in their order, and none after Connection: close', async (t) => {
@@ -126,30 +180,4 @@ t.test('many headers are all seen, up to the bound on their size', async (t) => 
   const seen = upstream.seen.at(-1)
   t.ok(seen?.rawHeaders.includes('1199'))
   t.notOk(seen?.rawHeaders.includes('mallory'))
-})
-
-t.test('slow heads and slow bodies are told so, while others are served', async (t) => {
-  const slow = [
-    rawRequest(gateway.port, 'GET / HTTP/1.1\r\nHost: a\r\nX-Slow', { timeout: 5_000 }),
-    rawRequest(gateway.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf', { timeout: 5_000 }),
-    rawRequest(gateway.port, 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha', { timeout: 5_000 }),
-    rawRequest(gateway.port, 'POST /auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{', { timeout: 5_000 }),
-    rawRequest(gateway.port, 'POST /oauth/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ngr', { timeout: 5_000 }),
-  ]
-  t.ok(await otherClientIsUnharmed())
-  for (const response of await Promise.all(slow)) {
-    t.equal(response.status, 408)
-    t.ok(await otherClientIsUnharmed())
-  }
-})
-
-t.test('a connection on which nothing comes at all is not kept', async (t) => {
-  const socket = connect(gateway.port, '127.0.0.1')
-  const started = Date.now()
-  await new Promise<void>((resolve) => {
-    socket.resume()
-    socket.on('close', () => { resolve() })
-    socket.on('error', () => {})
-  })
-  t.ok(Date.now() - started < 5_000)
 })

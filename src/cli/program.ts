@@ -1,11 +1,12 @@
 /** The command line as a whole: every command, its arguments and its help. What a command does is its file's matter. */
 import { Command, Option } from 'commander'
-import { collect, collectAttribute, collectHeader } from './arguments.ts'
+import { collect, collectAttribute, collectHeader, collectMapping } from './arguments.ts'
 import type { AttackCommandOptions } from './attack.ts'
 import type { CheckOptions } from './check.ts'
 import type { ConfigOption } from './config-option.ts'
 import type { DemoOptions } from './demo.ts'
 import type { ExplainOptions } from './explain.ts'
+import type { ImportUsersOptions } from './import-users.ts'
 import type { JsonOption, RotateOptions } from './keys.ts'
 import type { AddOptions, PasswordOption } from './users.ts'
 import { version } from './version.ts'
@@ -29,6 +30,7 @@ export function createProgram (): Command {
     .description('show every fault and every danger of a configuration, each with its place')
     .addOption(config())
     .option('--json', 'print JSON: {ok, faults, warnings}')
+    .option('--strict', 'exit 1 where there are warnings')
     .addHelpText('after', example('gatewarden check --config config.yaml'))
     .action(async (options: CheckOptions) => { (await import('./check.ts')).check(options) })
 
@@ -78,6 +80,16 @@ function addUsers (users: Command): void {
     .option('--json', 'print JSON: a list of {id, name, roles, scopes, attributes, disabled, createdAt}')
     .addHelpText('after', example('gatewarden users list --json'))
     .action(async (options: JsonOption) => { await (await import('./users.ts')).listUsers(options) })
+
+  users.command('import').argument('<file>', 'CSV with a first line of names, or JSON: a list of users, or one after another')
+    .description('add the users of another system, with their password hashes as they are: all of them, or none')
+    .addOption(config())
+    .option('--dry-run', 'check everything, and change nothing; exit 1 if somebody is refused')
+    .option('--skip-refused', 'leave out those who are refused, and import the others')
+    .addOption(new Option('-m, --map <field=column>', 'what the file calls a field: id, name, password_hash, roles, scopes, attributes, disabled; may be repeated. What is none of these becomes an attribute').argParser(collectMapping).default({}, 'as they are'))
+    .option('--json', 'print JSON: {imported, accepted, refused: [{line, name, reason}], dryRun}')
+    .addHelpText('after', example('gatewarden users import users.csv --map name=email --map password_hash=pw --dry-run'))
+    .action(async (file: string, options: ImportUsersOptions) => { await (await import('./import-users.ts')).importUsersFrom(file, options) })
 
   users.command('passwd').argument('<name>')
     .description('set the password of a user; their sessions end')

@@ -18,8 +18,10 @@ function checkTokens ({ accessToken, keys }: Config): CrossFault[] {
   const faults: CrossFault[] = []
   const { algorithm, secret } = accessToken
   if (algorithm.startsWith('HS')) {
-    if (secret === undefined) faults.push({ path: ['accessToken', 'secret'], message: `${algorithm} needs a secret of at least 32 random bytes; make one with: openssl rand -hex 32` })
-    else if (isWeak(secret)) faults.push({ path: ['accessToken', 'secret'], message: 'is too weak: whoever guesses it can forge tokens; at least 32 random bytes are needed, as from: openssl rand -hex 32' })
+    // RFC 7518 §3.2: a key as long as the hash.
+    const bytes = Number(algorithm.slice(2)) / 8
+    if (secret === undefined) faults.push({ path: ['accessToken', 'secret'], message: `${algorithm} needs a secret of at least ${bytes} random bytes; make one with: openssl rand -hex ${bytes}` })
+    else if (isWeak(secret, bytes)) faults.push({ path: ['accessToken', 'secret'], message: `is too weak: whoever guesses it can forge tokens; at least ${bytes} random bytes are needed, as from: openssl rand -hex ${bytes}` })
     if (keys.directory !== undefined) faults.push({ path: ['keys', 'directory'], message: `is for keys of key pairs; ${algorithm} signs with accessToken.secret` })
   } else if (secret !== undefined) {
     faults.push({ path: ['accessToken', 'secret'], message: `is for HS256, HS384 and HS512; ${algorithm} signs with a private key that the gateway keeps` })
@@ -27,10 +29,10 @@ function checkTokens ({ accessToken, keys }: Config): CrossFault[] {
   return faults
 }
 
-/** Under 32 bytes, or so few different characters that nobody has thrown dice for them. */
-function isWeak (secret: string): boolean {
+/** Too few bytes, or so few different characters that nobody has thrown dice for them. */
+function isWeak (secret: string, least: number): boolean {
   const bytes = /^[0-9a-f]+$/i.test(secret) && secret.length % 2 === 0 ? secret.length / 2 : Buffer.byteLength(secret)
-  return bytes < 32 || new Set(secret).size < 8
+  return bytes < least || new Set(secret).size < 8
 }
 
 function checkTimes ({ accessToken, refreshToken, keys, revocations }: Config): CrossFault[] {

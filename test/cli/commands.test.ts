@@ -75,11 +75,13 @@ t.test('check prints each fault as file:line:column path: message and exits 2', 
 })
 
 t.test('check prints each danger with its place, and exits 0', async (t) => {
-  const folder = configFolder(t, { issuer: 'http://login.example.com' })
+  const folder = configFolder(t, { issuer: 'http://login.example.com', audience: 'orders', passwords: {} })
   const { code, stdout } = await cli(folder, ['check'])
   t.equal(code, 0)
   t.match(stdout, /^\.\/config\.yaml:\d+:\d+ issuer: .* \(warning\)\n\.\/config\.yaml: no faults, 1 warning\n$/)
   t.match(JSON.parse((await cli(folder, ['check', '--json'])).stdout), { ok: true, faults: [], warnings: [{ path: 'issuer' }] })
+  t.match(await cli(folder, ['check', '--strict']), { code: 1, stdout: /1 warning\n$/, stderr: /^error: there are warnings/ })
+  t.match(await cli(configFolder(t, { passwords: {} }), ['check', '--strict']), { code: 0, stdout: /no faults\n$/ })
 })
 
 t.test('a secret of the environment is used and not shown', async (t) => {

@@ -14,6 +14,7 @@ t.test('each rule between keys has its fault, at its place', async (t) => {
     [`clients: [{ id: a }, { id: b }, { id: a }]\n${routes}`, /^c:1:39 clients\[2\]\.id: stands twice; clients\[0\] has it already/],
     [`clients: [{ id: gatewarden }]\n${routes}`, /^c:1:17 clients\[0\]\.id: is what tokens say/],
     [`keys: { directory: k }\naccessToken: { algorithm: HS256, secret: f3a9c1d7e5b2048896a1c3e5f7092b4d6e8f0a1b2c3d4e5f60718293a4b5c6d7 }\n${routes}`, /^c:1:20 keys\.directory: is for keys of key pairs/],
+    [`accessToken: { algorithm: HS512, secret: f3a9c1d7e5b2048896a1c3e5f7092b4d6e8f0a1b2c3d4e5f60718293a4b5c6d7 }\n${routes}`, /^c:1:42 accessToken\.secret: is too weak: .*at least 64 random bytes/],
     [`routes: [${to('/auth/login')}]`, /^c:1:18 routes\[0\]\.path: \/auth\/login is served by the gateway itself/],
     [`routes: [${to('/AUTH/sessions/x')}]`, /^c:1:18 routes\[0\]\.path: \/auth\/sessions is served by the gateway itself/],
     [`routes: [${to('/api')}, ${to('/api')}]`, /routes\[1\]\.path: routes\[0\] has this path already, with all or some of its methods/],

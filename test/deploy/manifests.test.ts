@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
@@ -58,7 +59,7 @@ t.test('every file under k8s/ is used, and every document in it is one of YAML',
 
 t.test('the configuration in each ConfigMap loads, and what it is warned of is meant', async (t) => {
   const warnings = Object.fromEntries(overlays.map((name) => {
-    const folder = t.testdir({ 'master-key': `${Buffer.alloc(32, 7).toString('base64url')}\n` })
+    const folder = t.testdir({ 'master-key': `${randomBytes(32).toString('base64url')}\n` })
     const text = (find(name, 'ConfigMap', 'gatewarden') as unknown as IConfigMap).data?.['config.yaml'] ?? ''
     t.match(text, '/run/secrets/gatewarden/master-key')
     writeFileSync(join(folder, 'config.yaml'), text.replace('/run/secrets/gatewarden', folder))

@@ -15,6 +15,12 @@ export function collectAttribute (pair: string, before: Readonly<Record<string, 
   return { ...before, [key]: jsonOrText(value) }
 }
 
+export function collectMapping (pair: string, before: Readonly<Record<string, string>>): Record<string, string> {
+  const [, field, column] = /^([^=\s]+)=(.+)$/s.exec(pair) ?? []
+  if (field === undefined || column === undefined) throw new InvalidArgumentError('It is written field=column.')
+  return { ...before, [field]: column }
+}
+
 export function collectHeader (line: string, before: readonly Header[]): Header[] {
   const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*)$/.exec(line) ?? []
   if (name === undefined || value === undefined) throw new InvalidArgumentError('It is written "Name: value".')

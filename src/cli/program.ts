@@ -87,7 +87,7 @@ function addUsers (users: Command): void {
     .option('--dry-run', 'check everything, and change nothing; exit 1 if somebody is refused')
     .option('--skip-refused', 'leave out those who are refused, and import the others')
     .addOption(new Option('-m, --map <field=column>', 'what the file calls a field: id, name, password_hash, roles, scopes, attributes, disabled; may be repeated. What is none of these becomes an attribute').argParser(collectMapping).default({}, 'as they are'))
-    .option('--json', 'print JSON: {imported, accepted, refused: [{line, name, reason}], dryRun}')
+    .option('--json', 'print JSON: {imported, accepted, refused: [{line, record, name, reason}], dryRun}')
     .addHelpText('after', example('gatewarden users import users.csv --map name=email --map password_hash=pw --dry-run'))
     .action(async (file: string, options: ImportUsersOptions) => { await (await import('./import-users.ts')).importUsersFrom(file, options) })
 

@@ -5,6 +5,7 @@ import { Refusal, StartupFault } from '../errors.ts'
 import { endSessionsOf } from '../sessions/session-store.ts'
 import type { Database, UsersTable } from '../storage/database.ts'
 import type { CredentialSource, Subject } from './credential-source.ts'
+import { readHash } from './hash-kinds.ts'
 import { lengthFault, type NewPasswordFault } from './new-password.ts'
 import { passwordForm } from './password-form.ts'
 import type { PasswordHasher } from './password-hash.ts'
@@ -46,6 +47,9 @@ export interface UserStoreOptions {
 
 type User = Selectable<UsersTable>
 
+/** In `meta`. */
+export const slowestHashKey = 'slowest_imported_hash'
+
 export function createUserStore ({ db, hasher, newPasswordFault = async (password) => lengthFault(password, 8), now }: UserStoreOptions): UserStore {
   async function byName (name: string): Promise<User | undefined> {
     return await db.selectFrom('users').selectAll().where('name_key', '=', nameKey(name)).executeTakeFirst()
@@ -70,6 +74,16 @@ export function createUserStore ({ db, hasher, newPasswordFault = async (passwor
     await db.updateTable('users').set({ password_hash }).where('id', '=', user.id).where('password_hash', '=', user.password_hash).execute()
   }
 
+  /** The costliest hash that was imported, if any was: what an unknown name costs as well. */
+  async function slowest (): Promise<string | undefined> {
+    if (now() - readAt < 60_000) return imported
+    const row = await db.selectFrom('meta').select('value').where('key', '=', slowestHashKey).executeTakeFirst().catch(unavailable)
+    readAt = now()
+    return (imported = row?.value)
+  }
+  let imported: string | undefined
+  let readAt = -Infinity
+
   /** Whatever is wrong with a password is said before any hashing. */
   async function hashNew (password: string, name: string): Promise<string> {
     const fault = await newPasswordFault(password, name)
@@ -83,14 +97,19 @@ export function createUserStore ({ db, hasher, newPasswordFault = async (passwor
     async check ({ username, password }) {
       const typed = passwordForm(password)
       const user = await byName(username).catch(unavailable)
+      const like = await slowest()
       if (user === undefined) {
-        await hasher.decoy(typed)
+        await hasher.decoy(typed, like)
+        if (typed !== password) await hasher.decoy(password, like)
         return { outcome: 'unknown' }
       }
-      const { matches, outdated } = await hasher.verify(typed, user.password_hash)
+      const verified = await hasher.verify(typed, user.password_hash)
+      const { outdated } = verified
+      // An imported hash was made of what was typed there, in whatever form.
+      const matches = verified.matches || (typed !== password && (await hasher.verify(password, user.password_hash)).matches)
       if (!matches || user.disabled_at !== null) {
         // A cheaper hash than that of an unknown user would tell that this one is known.
-        if (outdated) await hasher.decoy(typed)
+        if (like === undefined ? outdated : costOf(user.password_hash) < costOf(like)) await hasher.decoy(typed, like)
         return { outcome: 'refused', reason: matches ? 'disabled' : 'the password does not match' }
       }
       // The login is right whether or not this works; the next one tries again.
@@ -98,7 +117,7 @@ export function createUserStore ({ db, hasher, newPasswordFault = async (passwor
       return { outcome: 'accepted', subject: subjectOf(user) }
     },
 
-    decoy: async (password) => { await hasher.decoy(passwordForm(password)) },
+    decoy: async (password) => { await hasher.decoy(passwordForm(password), await slowest()) },
 
     async find (subjectId) {
       const user = await db.selectFrom('users').selectAll().where('id', '=', subjectId).executeTakeFirst()
@@ -169,6 +188,11 @@ export function createUserStore ({ db, hasher, newPasswordFault = async (passwor
       })
     },
   }
+}
+
+function costOf (hash: string): number {
+  const read = readHash(hash)
+  return 'fault' in read ? 0 : read.cost
 }
 
 function subjectOf (user: User): Subject {

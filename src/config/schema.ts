@@ -208,7 +208,7 @@ const trustedIssuer = Type.Object({
   scopes: Type.Optional(Type.Array(Type.String({ minLength: 1 }), { description: 'Only these of its scopes are believed; all by default.' })),
   allowInsecure: Type.Boolean({ default: false, description: 'Its keys may come over plain http from another machine, and its `issuer` need be no URL. Who is on the network in between can then write tokens.' }),
   keys: section('Its keys, as they are fetched and kept.', {
-    refreshEvery: duration('10m', 'How often they are fetched, in the background.'),
+    refreshEvery: duration('10m', 'How often they are fetched, in the background: a key that the issuer takes away is believed for so long at most.'),
     staleFor: duration('24h', 'How long keys that were fetched serve while the issuer cannot be reached. After it 503.'),
     cooldown: duration('30s', 'A token of an unknown key has them fetched, but no more often than this.'),
     timeout: duration('5s', 'How long a fetch may take; for as long a request of an unknown key waits at most.'),

@@ -12,6 +12,9 @@ export type FetchedDocument = { readonly bytes: Uint8Array } | Failed
 /** Never rejects. Follows no redirect; the signal bounds its time. */
 export type FetchDocument = (url: URL, signal: AbortSignal) => Promise<FetchedDocument>
 
+/** Characters. It is written to the log. */
+const longestAddress = 2048
+
 /** Never rejects, whatever the other side says. */
 export async function fetchKeySet (trusted: TrustedIssuerConfig, fetchDocument: FetchDocument, signal: AbortSignal): Promise<KeySet | Failed> {
   const place = trusted.jwksUri === undefined ? await discover(trusted, fetchDocument, signal) : new URL(trusted.jwksUri)
@@ -34,7 +37,7 @@ async function discover ({ issuer, allowInsecure }: TrustedIssuerConfig, fetchDo
   const { issuer: named, jwks_uri: jwksUri } = (json.value ?? {}) as Record<string, unknown>
   // §4.3: MUST be the same, letter for letter; else one issuer's metadata would lend its keys to another (mix-up).
   if (named !== issuer) return { fault: 'wrong_issuer', detail: `${metadata.href} is the metadata of another issuer` }
-  const place = typeof jwksUri === 'string' && URL.canParse(jwksUri) ? new URL(jwksUri) : null
+  const place = typeof jwksUri === 'string' && jwksUri.length <= longestAddress && URL.canParse(jwksUri) ? new URL(jwksUri) : null
   if (place === null || place.username !== '' || place.password !== '') return { fault: 'invalid', detail: `${metadata.href} names no usable jwks_uri` }
   if (!isSafe(place, metadata, allowInsecure)) return { fault: 'invalid', detail: `${metadata.href} names a jwks_uri that is not https` }
   return place

@@ -11,6 +11,7 @@ const corp = await startOidcServer(t)
 const upstream = await startUpstream()
 t.teardown(() => upstream.close())
 const { url, adminUrl, token, login } = await startTestGateway(t, {
+  clients: [{ id: 'watcher', secret: 'a secret of the watcher alone' }],
   trustedIssuers: [{ name: 'corp', issuer: corp.url, audience: oidcAudience, roles: ['reader'] }],
   identity: { headers: { 'X-User-Id': 'sub', 'X-User-Roles': 'roles', 'X-User-Session': 'sid' } },
   routes: [
@@ -113,6 +114,15 @@ await t.test('gives them no session here, and ends none by them', async (t) => {
   const revoked = await fetch(`${url}/oauth/revoke`, { method: 'POST', body: new URLSearchParams({ token: bearer }) })
   t.equal((await revoked.json() as { error: string }).error, 'unsupported_token_type')
   t.equal((await get('/api', own)).status, 200)
+})
+
+await t.test('vouches for them to nobody', async (t) => {
+  const introspect = async (bearer: string): Promise<unknown> => {
+    const authorization = `Basic ${Buffer.from('watcher:a secret of the watcher alone').toString('base64')}`
+    return await (await fetch(`${url}/oauth/introspect`, { method: 'POST', headers: { authorization }, body: new URLSearchParams({ token: bearer }) })).json()
+  }
+  t.match(await introspect(await token('alice')), { active: true })
+  t.strictSame(await introspect(await corp.token('alice')), { active: false })
 })
 
 await t.test('goes on with its own tokens', async (t) => {

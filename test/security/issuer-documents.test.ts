@@ -10,6 +10,7 @@ import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { generateCertificate } from '../helpers/certificate.ts'
+import { localhostCertificate, localhostKey } from '../helpers/localhost-certificate.ts'
 import { startOidcServer } from '../helpers/oidc-server.ts'
 import { openTrustingVerifier, trusting } from '../helpers/trusting-verifier.ts'
 import { readKeySet } from '../../src/tokens/issuer-key-set.ts'
@@ -79,6 +80,28 @@ await t.test('a certificate that nobody vouches for ends it before a byte is ask
   t.equal(verifier.fetches.at(-1), 'corp unreachable')
   t.match(verifier.log.join('\n'), 'DEPTH_ZERO_SELF_SIGNED_CERT')
   t.strictSame(asked, [])
+})
+
+await t.test('over TLS, a certificate must be vouched for and name the host; and https never leads to http', async (t) => {
+  let keysAt = ''
+  const server = createServer({ key: localhostKey, cert: localhostCertificate }, (request, response) => {
+    const { host = '' } = request.headers
+    response.end(JSON.stringify(request.url === '/jwks' ? { keys: elsewhere.issuer.keys.toJSON() } : { issuer: `https://${host}`, jwks_uri: keysAt }))
+  })
+  await new Promise<void>((resolve) => { server.listen(0, '0.0.0.0', resolve) })
+  t.teardown(() => { server.close() })
+  const { port } = server.address() as AddressInfo
+  const outcome = async (issuer: string, jwksUri: string, ca?: string) => {
+    keysAt = jwksUri
+    const verifier = await openTrustingVerifier(t, [trusting({ issuer })], { start: false, ...(ca === undefined ? {} : { ca }) })
+    return [await verifier.outcome(await elsewhere.token('alice', { iss: issuer })), ...verifier.fetches, ...verifier.log.filter((line) => line.includes('ALTNAME'))]
+  }
+  const issuer = `https://localhost:${port}`
+  t.strictSame(await outcome(issuer, `${issuer}/jwks`, localhostCertificate), ['corp|alice', 'corp fetched'])
+  t.strictSame(await outcome(issuer, `${issuer}/jwks`), ['GW_KEYS_UNAVAILABLE', 'corp unreachable'])
+  t.match(await outcome(`https://127.0.0.2:${port}`, `${issuer}/jwks`, localhostCertificate), ['GW_KEYS_UNAVAILABLE', 'corp unreachable', 'ERR_TLS_CERT_ALTNAME_INVALID'])
+  t.strictSame(await outcome(issuer, `${elsewhere.url}/jwks`, localhostCertificate), ['GW_KEYS_UNAVAILABLE', 'corp invalid'])
+  t.strictSame(await outcome(issuer, `${issuer}/${'x'.repeat(2_048)}`, localhostCertificate), ['GW_KEYS_UNAVAILABLE', 'corp invalid'])
 })
 
 await t.test('keys that prove nothing are dropped, each with its reason', async (t) => {

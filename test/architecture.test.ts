@@ -28,11 +28,13 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'storage': ['storage', 'errors', 'helper-process', 'kysely', '@photostructure/sqlite', 'pg'],
   'credentials': ['credentials', 'sessions', 'storage', 'errors', 'helper-process', 'kysely', '@node-rs/argon2', '@node-rs/bcrypt', '@phc/format', 'apache-md5'],
   'gateway': ['gateway', 'routes', 'errors', 'fastify', '@fastify/http-proxy', 'undici'],
-  'login': ['login', 'errors', 'fastify', '@fastify/formbody', 'secure-json-parse'],
+  'login': ['login', 'tokens', 'errors', 'fastify', '@fastify/formbody', 'secure-json-parse'],
   'ops': ['ops', 'errors', 'fastify', 'fastify-plugin', 'pino', 'prom-client'],
   'remote': ['remote', 'errors', 'undici'],
   'persistent-state': ['storage', 'tokens', 'errors'],
   'listener': ['gateway', 'errors'],
+  'admin-server': ['listener', 'ops', 'fastify'],
+  'workers': ['workers', 'admin-server', 'server', 'config', 'ops', 'errors'],
 }
 
 t.test('imports point down', async (t) => {

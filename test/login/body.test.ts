@@ -68,10 +68,18 @@ t.test('JSON: keys that would reach a prototype are 400', async (t) => {
   t.notOk('admin' in {})
 })
 
-t.test('JSON: however deep it is nested it is parsed or refused, never a crash', async (t) => {
+t.test('JSON: a member that stands twice is 400, in any spelling and at any depth', async (t) => {
   const { post } = await start(t, echoJson)
-  const deep = '['.repeat(8000) + ']'.repeat(8000)
-  t.match(await post('application/json', `{"name":"x","more":${deep}}`), { status: 200, body: { name: 'x' } })
+  for (const body of ['{"name":"x","name":"y"}', '{"name":"x","n\\u0061me":"y"}', '{"name":"x","more":{"a":1,"a":2}}']) {
+    t.match(await post('application/json', body), { status: 400, body: { code: 'GW_BODY_INVALID' } }, body)
+  }
+})
+
+t.test('JSON: what is nested deeper than any body of ours is 400', async (t) => {
+  const { post } = await start(t, echoJson)
+  const nested = (depth: number) => `{"name":"x","more":${'['.repeat(depth)}${']'.repeat(depth)}}`
+  t.match(await post('application/json', nested(15)), { status: 200, body: { name: 'x' } })
+  for (const depth of [16, 100, 8000]) t.match(await post('application/json', nested(depth)), { status: 400, body: { code: 'GW_BODY_INVALID' } })
   t.match(await post('application/json', '['.repeat(16_000)), { status: 400 })
 })
 

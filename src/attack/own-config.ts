@@ -44,9 +44,11 @@ export async function ownConfig (configured: Config, { folder, upstream, fileUse
       writeFileSync(file, `${fileUser}:${await fileUserHash()}\n`)
       if (!credentials.some(({ type }) => type === 'htpasswd')) credentials.push({ ...source, file })
     } else if (source.type !== 'store') {
-      leftOut.push(`credentials of type ${String((source as { type: unknown }).type)}: a user in the temporary storage stands for theirs`)
+      leftOut.push(`credentials of type ${source.type}: users in the temporary storage stand for theirs`)
     }
   }
+
+  if (configured.trustedIssuers.length > 0) leftOut.push('trustedIssuers: their keys are elsewhere, and nothing elsewhere is asked')
 
   const config: Config = {
     ...configured,
@@ -57,12 +59,9 @@ export async function ownConfig (configured: Config, { folder, upstream, fileUse
     accessToken: withOwnSecret(configured.accessToken),
     keys: withOwnKeys(configured, folder),
     credentials,
+    trustedIssuers: [],
     clients: configured.clients.map((client) => client.secret === undefined ? client : { ...client, secret: randomBytes(24).toString('base64url') }),
     routes,
-  }
-  if ('trustedIssuers' in config && Array.isArray(config.trustedIssuers) && config.trustedIssuers.length > 0) {
-    leftOut.push('trustedIssuers: their keys are elsewhere, and nothing elsewhere is asked')
-    Object.assign(config, { trustedIssuers: [] })
   }
   assertLoopbackAlone(config)
   return { config, leftOut, originOf: (route) => origins.get(route) ?? [] }

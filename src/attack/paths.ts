@@ -107,12 +107,13 @@ function strangeHosts (host: string): string[] {
 /** What came through must be an open path in every reading: of what was sent, and of what the upstream saw. */
 function onlyOpenPaths ({ routes }: Range): (sent: string) => Judge {
   const openOrigins = new Set(routes.filter(({ needsToken }) => !needsToken).flatMap(({ origins }) => origins))
+  const stripped = new Set(routes.filter(({ needsToken, config }) => !needsToken && config.stripPrefix).flatMap(({ origins }) => origins))
   return (sent) => both(({ answer, seen }) => seen.length === 0 && answer.status >= 500 ? `it was answered ${answer.status}` : null, ({ seen }) => {
     for (const { target, origin } of seen) {
       if (!openOrigins.has(origin)) return `an upstream saw it that only protected routes lead to: ${origin}`
       const there = routes.filter(({ origins, config }) => origins.includes(origin) && !config.stripPrefix)
       const guarded = guardedBy(readings(sent), routes) ?? guardedBy(readings(target), there)
-      if (guarded !== null) return `the upstream saw ${target}, which can be read as ${guarded.reading}: the route ${guarded.route.name} protects that`
+      if (guarded !== null) return `the upstream saw ${target}, which can be read as ${guarded.reading}: the route ${guarded.route.name} protects that${stripped.has(origin) ? ', and an open route with stripPrefix leads to the same upstream' : ''}`
     }
     return null
   })

@@ -84,7 +84,7 @@ export interface RangeOptions {
 
 /** Throws a StartupFault. */
 export async function openRange (configured: Config, { start }: RangeOptions): Promise<Range & { readonly leftOut: readonly string[], readonly adminPort: number }> {
-  const folder = mkdtempSync(join(tmpdir(), 'gatewarden-attack-'))
+  const folder = mkdtempSync(join(tmpdir(), `gatewarden-attack-${process.pid}-`))
   const upstream = openRecordingUpstream()
   const closing: (() => Promise<void> | void)[] = [() => { rmSync(folder, { recursive: true, force: true }) }, () => upstream.close()]
   const close = async () => {

@@ -1,0 +1,173 @@
+/** `gatewarden attack` from the inside: what holds is told, what is broken is noticed, and nothing leaves this machine. */
+import { existsSync, readdirSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { stringify } from 'yaml'
+import { guardLoopback } from '../../src/attack/loopback.ts'
+import { attackClasses, runAttacks, type AttackOptions, type AttackReport } from '../../src/attack/run.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import type { Config } from '../../src/config/schema.ts'
+import { startGateway } from '../../src/server.ts'
+
+const cheap = { memory: '1mb', iterations: 1 }
+
+function configOf (t: Test, written: Record<string, unknown>, files: Record<string, string> = {}): { readonly config: Config, readonly folder: string } {
+  const folder = t.testdir({ 'config.yaml': stringify({ passwords: cheap, ...written }), ...files })
+  const loaded = loadConfig(join(folder, 'config.yaml'), {})
+  if ('faults' in loaded) throw new Error(JSON.stringify(loaded.faults))
+  return { config: loaded.config, folder }
+}
+
+function only (...names: readonly string[]): Required<Pick<AttackOptions, 'classes'>> {
+  const classes = attackClasses.filter(({ name }) => names.includes(name))
+  if (classes.length !== names.length) throw new Error(`no such class: ${names.join(', ')}`)
+  return { classes }
+}
+
+/** For the message of a test that fails. */
+function told ({ classes }: AttackReport): string {
+  return JSON.stringify(classes.flatMap(({ name, failures, failedControls }) => [...failedControls, ...failures].slice(0, 3).map(({ attack, why }) => [name, attack, why])))
+}
+
+const routes = [
+  { path: '/public', upstream: 'http://10.9.8.7:3000', access: 'public' },
+  { path: '/api', upstream: 'http://10.9.8.7:3000', access: 'authenticated' },
+  { path: '/admin', upstream: 'http://10.9.8.7:3000', access: { roles: ['admin'] }, methods: ['GET', 'POST'] },
+]
+
+t.test('a configuration with much in it holds, and what is the operator\'s own takes no part', async (t) => {
+  const { config, folder } = configOf(t, {
+    issuer: 'http://gateway.test:8443',
+    storage: 'sqlite:./must-not-be-made/gatewarden.db',
+    accessToken: { algorithm: 'HS256', secret: '7c1f4be8d0a94f6f8a3b5e2d1c0f9e8d7c6b5a49382716f5e4d3c2b1a0f9e8d7', clockTolerance: '90s' },
+    refreshToken: { graceWindow: '0s' },
+    throttle: { attempts: 3 },
+    credentials: [{ type: 'htpasswd', file: './users.htpasswd', roles: ['reader'] }],
+    clients: [{ id: 'app' }, { id: 'api', secret: 'hunter2hunter2hunter2' }],
+    trustedIssuers: [{ name: 'corp', issuer: 'https://login.example.com', audience: 'app' }],
+    trustedProxies: ['127.0.0.0/8'],
+    identity: { headers: { 'X-User-Id': 'sub', 'X-Tenant': 'tenant' }, reservedPrefixes: ['X-User-'] },
+    limits: { headers: '8kb', body: '64kb' },
+    routes: [
+      { path: '/', upstream: 'http://10.1.2.3:3000', access: 'optional', forwardAuthorization: true },
+      { path: '/api', upstream: ['http://10.1.2.4:3000', 'http://10.1.2.5:3000'], access: 'authenticated', forwardAuthorization: true, preserveHost: true },
+      { path: '/admin', upstream: 'https://admin.internal:8443', stripPrefix: true, access: { roles: ['admin', 'root'], scopes: ['write'] } },
+      { path: '/tenant', upstream: 'http://10.1.2.6', access: { claims: { tenant: 'acme' } }, websocket: false, methods: ['GET'] },
+      { path: '/tenant', upstream: 'http://10.1.2.6', access: 'public', methods: ['POST'] },
+    ],
+  }, { 'users.htpasswd': 'bob:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n' })
+  const report = await runAttacks(config, { classes: attackClasses.filter(({ name }) => !['forged tokens', 'paths', 'splitting', 'overrides'].includes(name)) })
+  t.ok(report.held, told(report))
+  t.ok(report.classes.every(({ cases, controls }) => cases > 0 && controls > 0))
+  t.match(report.leftOut, [/trustedIssuers/])
+  t.notOk(existsSync(join(folder, 'must-not-be-made')), 'the storage of the configuration is not touched')
+  for (const address of [...report.bound, ...report.dialled]) t.match(address, /^127\.0\.0\.1:\d+$/)
+  t.strictSame(report.strangers, [])
+  t.notMatch(JSON.stringify(report), '7c1f4be8d0a94f6f', 'their secret is not used, so it cannot be shown')
+})
+
+t.test('keys of a folder are not used either: forged tokens would be theirs', async (t) => {
+  const { config } = configOf(t, { accessToken: { algorithm: 'EdDSA' }, keys: { directory: './keys' }, routes })
+  const report = await runAttacks(config, only('rules'))
+  t.ok(report.held, told(report))
+})
+
+/** A fault is put into the gateway that is started, and not into what is expected of it. */
+const faults: Record<string, { readonly break: (config: Config) => Config, readonly classes: readonly string[] }> = {
+  'every route is open': {
+    break: (config) => ({ ...config, routes: config.routes.map((route) => ({ ...route, access: 'public' })) }),
+    classes: ['no token', 'rules'],
+  },
+  'rules are passed over': {
+    break: (config) => ({ ...config, routes: config.routes.map((route) => route.access === 'public' ? route : { ...route, access: 'authenticated' }) }),
+    classes: ['rules'],
+  },
+  'methods are passed over': {
+    break: (config) => ({ ...config, routes: config.routes.map(({ methods: _, ...route }) => route) }),
+    classes: ['methods'],
+  },
+  'used refresh tokens go on': {
+    break: (config) => ({ ...config, refreshToken: { ...config.refreshToken, graceWindow: 86_400_000 } }),
+    classes: ['refresh'],
+  },
+  'guesses cost nothing': {
+    break: (config) => ({ ...config, throttle: { ...config.throttle, attempts: 1_000_000, attemptsPerAddress: 1_000_000 } }),
+    classes: ['login'],
+  },
+}
+
+for (const [fault, { break: breakIt, classes }] of Object.entries(faults)) {
+  t.test(`it is noticed that ${fault}`, async (t) => {
+    const { config } = configOf(t, { routes })
+    const report = await runAttacks(config, { ...only(...classes), start: async (own, options) => await startGateway(breakIt(own), options) })
+    t.notOk(report.held)
+    for (const { name, ok, failures, held, cases } of report.classes) {
+      t.notOk(ok, name)
+      t.ok(failures.length > 0, name)
+      t.equal(held + failures.length, cases)
+      for (const { attack, why, sent } of failures) t.ok(attack !== '' && why !== '' && sent !== '', name)
+    }
+  })
+}
+
+t.test('it is noticed that tokens live on after their time', async (t) => {
+  const { config } = configOf(t, { accessToken: { algorithm: 'HS256', secret: '7c1f4be8d0a94f6f8a3b5e2d1c0f9e8d7c6b5a49382716f5e4d3c2b1a0f9e8d7' }, routes: routes.slice(0, 1) })
+  const report = await runAttacks(config, { ...only('forged tokens'), start: async (own, options) => await startGateway({ ...own, accessToken: { ...own.accessToken, clockTolerance: 86_400_000 * 60 } }, options) })
+  const told = report.classes[0]?.failures.map(({ attack }) => attack) ?? []
+  t.ok(told.includes('/auth/verify: expired 86400 s ago'), JSON.stringify(told))
+  t.notOk(told.some((attack) => attack.includes('alg "none"')))
+})
+
+t.test('what the upstream saw of an attack that succeeded is told by its bytes, and so is what was sent', async (t) => {
+  const { config } = configOf(t, { routes: routes.slice(0, 1) })
+  const report = await runAttacks(config, { ...only('identity headers'), start: async (own, options) => await startGateway({ ...own, identity: { headers: { 'X-Something-Else': 'sub' }, reservedPrefixes: [] } }, options) })
+  const spoofed = report.classes[0]?.failures.find(({ attack }) => attack === '/public, nobody: X-User-Id')
+  t.match(spoofed?.sent, /^GET \/public\/attack-probe HTTP\/1\.1\r\nHost: localhost:8080\r\nX-User-Id: spoof[0-9a-f]+\r\n\r\n$/)
+  t.match(spoofed?.upstreamSaw, [/^GET \/public\/attack-probe HTTP\/1\.1\r\n[\s\S]*\r\nX-User-Id: spoof[0-9a-f]+\r\n/])
+})
+
+t.test('a gateway that refuses everything shows nothing: the controls fail', async (t) => {
+  const { config } = configOf(t, { routes })
+  const report = await runAttacks(config, {
+    ...only('no token', 'overrides'),
+    start: async (own, options) => await startGateway({ ...own, routes: own.routes.map((route) => ({ ...route, path: `/elsewhere${route.path}` })) }, options),
+  })
+  t.notOk(report.held)
+  for (const { ok, failedControls } of report.classes) {
+    t.notOk(ok)
+    t.ok(failedControls.length > 0)
+  }
+})
+
+t.test('an open route with stripPrefix before the upstream of a protected one is a hole, and is told', async (t) => {
+  const { config } = configOf(t, {
+    routes: [
+      { path: '/app', upstream: 'http://127.0.0.1:3000', access: 'public', stripPrefix: true },
+      { path: '/admin', upstream: 'http://127.0.0.1:3000', access: 'authenticated' },
+    ],
+  })
+  const [paths] = (await runAttacks(config, only('paths'))).classes
+  t.match(paths?.failures.find(({ attack }) => attack === '/app/admin/attack-probe'), { why: /the upstream saw \/admin\/attack-probe.*stripPrefix/ })
+})
+
+t.test('an address elsewhere that the attack knows nothing of keeps it from starting', async (t) => {
+  const { config } = configOf(t, { routes })
+  await t.rejects(runAttacks({ ...config, telemetry: { url: 'https://collector.example.com' } } as Config), { message: /telemetry\.url .*would lead elsewhere/ })
+})
+
+t.test('whatever is dialled off this machine is stopped before its first packet', async (t) => {
+  const guard = guardLoopback()
+  const failed = await new Promise<Error>((resolve) => { connect(9, '192.0.2.1').on('error', resolve) })
+  const named = await new Promise<Error>((resolve) => { connect({ host: 'collector.example.com', port: 443 }).on('error', resolve) })
+  guard.close()
+  t.match(failed.message, /nothing but loopback/)
+  t.match(named.message, /nothing but loopback/)
+  t.strictSame(guard.strangers(), ['192.0.2.1:9', 'collector.example.com:443'])
+})
+
+t.test('nothing is left behind', (t) => {
+  t.strictSame(readdirSync(tmpdir()).filter((name) => name.startsWith(`gatewarden-attack-${process.pid}-`)), [])
+  t.end()
+})

@@ -35,8 +35,8 @@ export function postgresUrl (port: number, database: string, user = 'postgres'):
   return `postgres://${user}:${encodeURIComponent(postgresPassword)}@127.0.0.1:${port}/${database}`
 }
 
-/** Stopped and removed after the test file. `settings`: of postgresql.conf. */
-export async function startPostgres (t: Test, settings: Readonly<Record<string, string>> = {}): Promise<TestPostgres> {
+/** Stopped and removed after the test file. `settings`: of postgresql.conf; `files`: beside it, for the server alone. */
+export async function startPostgres (t: Test, settings: Readonly<Record<string, string>> = {}, files: Readonly<Record<string, string>> = {}): Promise<TestPostgres> {
   const { initdb, postgres } = await binaries()
   const folder = mkdtempSync(join(tmpdir(), 'gatewarden-postgres-'))
   const owner = ownerOf(folder)
@@ -45,6 +45,7 @@ export async function startPostgres (t: Test, settings: Readonly<Record<string, 
   const as = { ...owner, cwd: folder, env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C', TZ: 'UTC' } }
   execFileSync('/bin/sh', ['-c', 'umask 077 && cat > password'], { ...as, input: postgresPassword })
   execFileSync(initdb, ['--pgdata', data, '--username', 'postgres', '--pwfile', passwordFile, '--auth', 'scram-sha-256', '--encoding', 'UTF8', '--no-locale', '--no-sync'], { ...as, stdio: 'pipe' })
+  for (const [name, text] of Object.entries(files)) execFileSync('/bin/sh', ['-c', 'umask 077 && cat > "$0"', join(data, name)], { ...as, input: text })
   const port = await freePort()
   let server: ChildProcess | null = null
   let databases = 0

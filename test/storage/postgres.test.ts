@@ -13,12 +13,14 @@ import { openMasterKey } from '../../src/tokens/master-key.ts'
 import { openStoredKeyRing } from '../../src/tokens/stored-key-ring.ts'
 import { throttleContract } from '../credentials/throttle.contract.ts'
 import { userStoreContract } from '../credentials/user-store.contract.ts'
+import { generateCertificate } from '../helpers/certificate.ts'
 import { freePort, postgresOpener, postgresOptions, postgresPassword, postgresUrl, startPostgres } from '../helpers/postgres.ts'
+import { localhostCertificate, localhostKey } from '../helpers/localhost-certificate.ts'
 import { within } from '../helpers/within.ts'
 import { session, sessionStoreContract } from '../sessions/session-store.contract.ts'
 
 // What is lost in a crash is of no interest here.
-const server = await startPostgres(t, { fsync: 'off', max_connections: '60' })
+const server = await startPostgres(t, { fsync: 'off', max_connections: '60', ssl: 'on' }, { 'server.crt': localhostCertificate, 'server.key': localhostKey })
 const { port } = server
 const open = postgresOpener(server)
 
@@ -88,8 +90,9 @@ t.test('a start that cannot be: one clear line, and no password in it', async (t
     [`postgres://guest:guest@127.0.0.1:${port}/narrow`, /^"guest" may not make or change the tables of the schema gatewarden in the database "narrow"; run once, as its owner: CREATE SCHEMA gatewarden AUTHORIZATION "guest"/],
     [newer, /^the storage was written by a newer version of Gatewarden/],
     [readOnly, /takes no writes \(a standby, or default_transaction_read_only\)/],
-    [url, /offers no TLS; turn it on there, or choose storageOptions\.tls\.mode: off/, { tls: { mode: 'verify' } }],
-    [`${url}?sslmode=require`, /offers no TLS/],
+    [url.replace(`:${port}/`, `:${await withoutTls(t)}/`), /offers no TLS; turn it on there, or choose storageOptions\.tls\.mode: off/, { tls: { mode: 'verify' } }],
+    [url, /shows a certificate that is not trusted \((DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN)\); name the CA/, { tls: { mode: 'verify' } }],
+    [`${url}?sslmode=require`, /shows a certificate that is not trusted/],
     [url, /^storageOptions\.tls\.ca: \/none cannot be read \(ENOENT\)/, { tls: { ca: '/none' } }],
     [`${url}?sslmode=sometimes`, /^`storage` has an sslmode that is not known/],
     [`${url}?sslrootcert=x`, /^`storage` has the parameter "sslrootcert", which is not known here/],
@@ -106,6 +109,22 @@ t.test('a start that cannot be: one clear line, and no password in it', async (t
     t.match(thrown.message, line)
     for (const secret of [postgresPassword, encodeURIComponent(postgresPassword), 'wr0ngs3cret', '\n']) t.notOk(thrown.message.includes(secret), thrown.message)
   }))
+})
+
+t.test('the way to it is encrypted, and who it leads to is proven', async (t) => {
+  const folder = t.testdir({ 'ca.pem': localhostCertificate, 'other.pem': generateCertificate().cert })
+  const url = await server.createDatabase()
+  const encrypted = async (storage: Storage) => (await sql<{ ssl: boolean }>`select ssl from pg_stat_ssl where pid = pg_backend_pid()`.execute(storage.db)).rows[0]?.ssl
+  t.equal(await encrypted(await opened(t, url)), false)
+  t.equal(await encrypted(await opened(t, `${url}?sslmode=no-verify`)), true)
+  const verified = await opened(t, url, { tls: { ca: `${folder}/ca.pem` } })
+  t.equal(await encrypted(verified), true)
+  // LISTEN goes the same way.
+  verified.onChange(() => {})
+  await within(5_000, hearing(verified))
+  t.strictSame(await server.query("select count(*)::int as plain from pg_stat_ssl join pg_stat_activity using (pid) where not ssl and query like '%pg_notify%' and pid <> pg_backend_pid()"), [{ plain: 0 }])
+  await t.rejects(openStorage(url, { postgres: { ...postgresOptions, tls: { ca: `${folder}/other.pem` } } }), { name: 'StartupFault', message: /not trusted/ })
+  await t.rejects(openStorage(url.replace('127.0.0.1', '127.0.0.2'), { postgres: { ...postgresOptions, tls: { ca: `${folder}/ca.pem` }, connectTimeout: 1_000 } }), { name: 'StartupFault' })
 })
 
 t.test('what is unwise about the server is told of', async (t) => {
@@ -263,6 +282,17 @@ async function silenceable (t: Test, to: number) {
     proxy.close()
   })
   return { port: (proxy.address() as AddressInfo).port, silence (now: boolean) { silent = now } }
+}
+
+/** A server that knows of no TLS. */
+async function withoutTls (t: Test): Promise<number> {
+  const plain = createServer((client) => {
+    client.on('error', () => {})
+    client.once('data', () => { client.write('N') })
+  }).listen(0, '127.0.0.1')
+  await once(plain, 'listening')
+  t.teardown(() => { plain.close() })
+  return (plain.address() as AddressInfo).port
 }
 
 /** What PgBouncer answers to settings that it does not track. */

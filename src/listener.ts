@@ -21,7 +21,7 @@ export interface ListenerOptions {
 }
 
 export interface Listener {
-  readonly address: { readonly host: string, readonly port: number }
+  readonly address: Address
   /** From now on requests go there. */
   use (application: RequestListener): void
   /** Stops accepting; resolves when the last request under way is answered, or `timeout` milliseconds have passed. */
@@ -91,9 +91,9 @@ export async function openListener (options: ListenerOptions): Promise<Listener>
     answerClientError(error, socket, options.refuse)
   })
 
-  const { address, port } = await bind(server, options.listen)
+  const address = await bind(server, options.listen)
   return {
-    address: { host: address, port },
+    address,
     use (next) {
       application = next
     },
@@ -135,12 +135,20 @@ function createBoundedServer ({ limits, timeouts }: ListenerOptions): Server {
 }
 
 /** Throws a StartupFault. */
-export async function bind (server: Server, { host, port }: Config['listen']): Promise<AddressInfo> {
+export interface Address {
+  readonly host: string
+  readonly port: number
+  readonly url: string
+}
+
+/** Throws a StartupFault that says what to do. */
+export async function bind (server: Server, { host, port }: Config['listen']): Promise<Address> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => { reject(bindFault(error, host, port)) })
     server.listen(port, host, resolve)
   })
-  return server.address() as AddressInfo
+  const bound = server.address() as AddressInfo
+  return { host: bound.address, port: bound.port, url: `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}` }
 }
 
 function bindFault (error: NodeJS.ErrnoException, host: string, port: number): StartupFault {

@@ -1,13 +1,16 @@
 /** `gatewarden start`: runs the gateway; which signal and which change of a file does what. */
+import cluster from 'node:cluster'
+import { availableParallelism } from 'node:os'
 import closeWithGrace from 'close-with-grace'
 import { pino, type Logger } from 'pino'
 import { faultText } from '../config/fault.ts'
 import { lintConfig } from '../config/lint.ts'
 import { loadConfig, type Loaded } from '../config/load.ts'
+import type { Config } from '../config/schema.ts'
 import { watchFiles } from '../config/watch.ts'
 import { StartupFault } from '../errors.ts'
 import { loggerOptions } from '../ops/logger.ts'
-import { startGateway, type Gateway } from '../server.ts'
+import type { Gateway } from '../server.ts'
 import { loadOrThrow, type ConfigOption } from './config-option.ts'
 import { version } from './version.ts'
 
@@ -18,10 +21,16 @@ const closing = 5_000
 
 /** Resolves when the gateway is ready; from then on signals decide. */
 export async function start ({ config: file }: ConfigOption): Promise<void> {
+  if (cluster.worker !== undefined) {
+    // The configuration comes from the first process: what stands in the file by now may be another one.
+    const { serveAsWorker } = await import('../workers/worker.ts')
+    serveAsWorker(pino(loggerOptions({ level: 'info' })).child({ worker: cluster.worker.id }))
+    return
+  }
   const loaded = loadOrThrow(file)
   const log = pino(loggerOptions(loaded.config.log))
   warnOf(loaded, log)
-  const starting = startGateway(loaded.config, { log })
+  const starting = startProcesses(loaded.config, log)
   const changes = followChanges(file, loaded, starting, log)
   endGracefully(starting, loaded.config.timeouts.drain, log, changes.ignore)
 
@@ -31,6 +40,12 @@ export async function start ({ config: file }: ConfigOption): Promise<void> {
   }
   // Whatever the level, this line is written: others wait for it, and with port 0 it is the only place that says the address.
   log.child({}, { level: 'info' }).info({ public: gateway.publicAddress.url, admin: gateway.adminAddress.url, version: version() }, 'ready')
+}
+
+async function startProcesses (config: Config, log: Logger): Promise<Gateway> {
+  const workers = config.workers === 'auto' ? availableParallelism() : config.workers
+  if (workers === 1) return await (await import('../server.ts')).startGateway(config, { log })
+  return await (await import('../workers/primary.ts')).startWorkers(config, workers, { log })
 }
 
 /** The one place that warns of what is allowed but dangerous. */

@@ -1,5 +1,5 @@
 /** What is counted, and how Prometheus reads it; who counts what is decided by those who call. Label values come from the configuration or from this file. */
-import { Counter, Gauge, Registry, type Histogram } from 'prom-client'
+import { AggregatorRegistry, Counter, Gauge, Registry, type Histogram } from 'prom-client'
 import { registerProcessMetrics } from './process-metrics.ts'
 
 export type UpstreamErrorKind = (typeof upstreamErrorKinds)[number]
@@ -28,7 +28,18 @@ export interface Metrics {
   /** A fetch of a trusted issuer's keys. Both come from the configuration and the code, not from the issuer. */
   countKeyFetch (issuer: string, outcome: string): void
   render (): Promise<{ readonly contentType: string, readonly body: string }>
+  /** For mergeMetrics. */
+  values (): Promise<MetricValues>
   close (): void
+}
+
+/** The figures of one process, as they travel to another. */
+export type MetricValues = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
+
+/** Of several processes one scrape: counts are added up, and of what cannot be added the worst is told. */
+export async function mergeMetrics (values: readonly MetricValues[]): Promise<{ readonly contentType: string, readonly body: string }> {
+  const merged = AggregatorRegistry.aggregate([...values])
+  return { contentType: merged.contentType, body: await merged.metrics() }
 }
 
 const upstreamErrorKinds = ['refused', 'timeout', 'reset', 'broken'] as const
@@ -64,6 +75,7 @@ export function createMetrics (sources: MetricsSources): Metrics {
     async render () {
       return { contentType: registry.contentType, body: await registry.metrics() }
     },
+    values: () => registry.getMetricsAsJSON(),
     close () {
       processMetrics.close()
       registry.clear()
@@ -193,8 +205,8 @@ function registerSources (registry: Registry, { tokenCache, passwordHashing, liv
     metric.set({ kind: 'websocket' }, websocket)
     metric.set({ kind: 'stream' }, stream)
   })
-  gauge(registry, 'gatewarden_revocation_lag_seconds', 'Sessions that others have ended longer ago are all known here. Below one, unless the storage is out of hearing and reach.', [], (metric) => { metric.set(Math.min(revocationLag() / 1000, Number.MAX_SAFE_INTEGER)) })
-  gauge(registry, 'gatewarden_ended_sessions', 'Ended sessions that are remembered because a token of theirs may not have expired.', [], (metric) => { metric.set(endedSessions()) })
+  gauge(registry, 'gatewarden_revocation_lag_seconds', 'Sessions that others have ended longer ago are all known here. Below one, unless the storage is out of hearing and reach.', [], (metric) => { metric.set(Math.min(revocationLag() / 1000, Number.MAX_SAFE_INTEGER)) }, 'max')
+  gauge(registry, 'gatewarden_ended_sessions', 'Ended sessions that are remembered because a token of theirs may not have expired.', [], (metric) => { metric.set(endedSessions()) }, 'max')
 }
 
 /** → counts a fetch. */
@@ -206,11 +218,11 @@ function registerIssuerMetrics (registry: Registry, issuers: NonNullable<Metrics
   gauge(registry, 'gatewarden_issuer_keys', 'Keys of trusted issuers that verify tokens now.', ['issuer'], (metric) => {
     metric.reset()
     for (const { name, keys } of issuers()) metric.set({ issuer: name }, keys)
-  })
+  }, 'max')
   gauge(registry, 'gatewarden_issuer_keys_age_seconds', 'Time since the keys of a trusted issuer were fetched; absent without keys.', ['issuer'], (metric) => {
     metric.reset()
     for (const { name, ageSeconds } of issuers()) if (ageSeconds !== null) metric.set({ issuer: name }, ageSeconds)
-  })
+  }, 'max')
   return function countKeyFetch (issuer, outcome) {
     const outcomes = fetches.get(issuer) ?? new Map<string, number>()
     fetches.set(issuer, outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1))
@@ -231,6 +243,6 @@ function counter<Label extends string> (registry: Registry, name: string, help: 
   }))
 }
 
-function gauge<Label extends string> (registry: Registry, name: string, help: string, labelNames: Label[], fill: (metric: Gauge<Label>) => void): void {
-  registry.registerMetric(new Gauge<Label>({ name, help, labelNames, registers: [], collect () { fill(this) } }))
+function gauge<Label extends string> (registry: Registry, name: string, help: string, labelNames: Label[], fill: (metric: Gauge<Label>) => void, aggregator: 'sum' | 'max' = 'sum'): void {
+  registry.registerMetric(new Gauge<Label>({ name, help, labelNames, aggregator, registers: [], collect () { fill(this) } }))
 }

@@ -20,7 +20,7 @@ export function registerProcessMetrics (registry: Registry): { close (): void } 
       this.inc((user + system) / 1e6)
     },
   }))
-  gauge('process_start_time_seconds', 'Start, since the epoch.', () => startedAt)
+  gauge('process_start_time_seconds', 'Start, since the epoch.', () => startedAt, 'min')
   gauge('process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss())
   gauge('process_open_fds', 'Open file descriptors; 0 where the system does not tell.', openFiles)
   gauge('nodejs_heap_size_used_bytes', 'Heap in use.', () => process.memoryUsage().heapUsed)
@@ -29,15 +29,16 @@ export function registerProcessMetrics (registry: Registry): { close (): void } 
     const { utilization } = performance.eventLoopUtilization(now, lastUtilization)
     lastUtilization = now
     return utilization
-  })
+  }, 'average')
   gauge('nodejs_eventloop_lag_p99_seconds', 'What 99 of 100 turns of the event loop stayed under, since the last scrape.', () => {
     const seconds = delay.percentile(99) / 1e9
     delay.reset()
     return seconds
-  })
+  }, 'max')
 
-  function gauge (name: string, help: string, read: () => number): void {
-    registry.registerMetric(new Gauge({ name, help, registers: [], collect () { this.set(read()) } }))
+  /** `aggregator`: what several processes are told of as. */
+  function gauge (name: string, help: string, read: () => number, aggregator: 'sum' | 'max' | 'min' | 'average' = 'sum'): void {
+    registry.registerMetric(new Gauge({ name, help, aggregator, registers: [], collect () { this.set(read()) } }))
   }
 
   return { close: () => { delay.disable() } }

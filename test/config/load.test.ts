@@ -35,7 +35,7 @@ t.test('each fault says where it stands, what is wrong, and what would be right'
     [`listen: { port: "80" }\n${routes}`, 'c:1:17 listen.port: must be a whole number'],
     [`listen: { port: 65536 }\n${routes}`, 'c:1:17 listen.port: must be at most 65535'],
     [`listen: { port: -1 }\n${routes}`, 'c:1:17 listen.port: must be at least 0'],
-    [`workers: 1.5\n${routes}`, 'c:1:10 workers: must be a whole number'],
+    [`workers: 1.5\n${routes}`, 'c:1:10 workers: must be a whole number, or auto'],
     [`listen: { host: "" }\n${routes}`, 'c:1:17 listen.host: must not be empty'],
     [`limits: 5\n${routes}`, 'c:1:9 limits: must be a map of keys'],
     [`trustedProxies: 10.0.0.0/8\n${routes}`, 'c:1:17 trustedProxies: must be a list'],

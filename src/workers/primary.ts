@@ -1,0 +1,175 @@
+/** The first of several processes: starts the workers, replaces one that dies, and makes all of them look like one gateway. */
+import cluster, { type Worker } from 'node:cluster'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { FastifyBaseLogger } from 'fastify'
+import { openAdminServer } from '../admin-server.ts'
+import { assertReloadable } from '../config/reloadable.ts'
+import type { Config } from '../config/schema.ts'
+import { StartupFault } from '../errors.ts'
+import { mergeMetrics, type MetricValues } from '../ops/metrics.ts'
+import type { Gateway } from '../server.ts'
+import type { FromWorker, Order, Started, ToWorker } from './messages.ts'
+
+/** Milliseconds that a worker may take for an answer, beside a start, a reload and a drain. */
+const patience = 5_000
+
+/** A worker that dies again and again is waited for longer each time, up to this. */
+const longestPause = 5_000
+
+interface Member {
+  readonly worker: Worker
+  readonly startedAt: number
+  ask (order: Order, timeout?: number): Promise<unknown>
+}
+
+/** `count`: of processes, all on one port. Throws a StartupFault. */
+export async function startWorkers (config: Config, count: number, { log }: { readonly log: FastifyBaseLogger }): Promise<Gateway> {
+  cluster.setupPrimary({ serialization: 'advanced' })
+  const members = new Set<Member>()
+  let current = config
+  let draining: Promise<void> | null = null
+  let misfortunes = 0
+
+  async function add (): Promise<Started> {
+    const member = hire()
+    try {
+      return await member.ask({ order: 'start', config: shareOf(current, count) }, 60_000) as Started
+    } catch (error) {
+      members.delete(member)
+      member.worker.kill('SIGKILL')
+      throw error
+    }
+  }
+
+  function hire (): Member {
+    const worker = cluster.fork()
+    const member: Member = { worker, startedAt: Date.now(), ask: correspond(worker) }
+    members.add(member)
+    worker.on('message', (message: FromWorker) => {
+      if (!('ended' in message)) return
+      for (const other of members) if (other !== member && other.worker.isConnected()) other.worker.send(message)
+    })
+    worker.once('exit', (code, signal) => {
+      // Taken out before: it was ended on purpose.
+      if (!members.delete(member) || draining !== null) return
+      log.error({ worker: worker.id, code, signal }, 'a worker has died; another takes its place')
+      misfortunes = Date.now() - member.startedAt > 60_000 ? 0 : misfortunes + 1
+      void replace()
+    })
+    return member
+  }
+
+  async function replace (): Promise<void> {
+    while (draining === null) {
+      await pause(Math.min(50 * 2 ** misfortunes, longestPause))
+      if (draining !== null) return
+      try {
+        await add()
+        return
+      } catch (error) {
+        misfortunes++
+        log.error({ err: error }, 'a worker could not be started')
+      }
+    }
+  }
+
+  async function askAll (order: Order, timeout?: number): Promise<unknown[]> {
+    return await Promise.all([...members].map(async ({ ask }) => await ask(order, timeout)))
+  }
+
+  async function dismiss (order: Order, timeout: number): Promise<void> {
+    await Promise.all([...members].map(async ({ worker, ask }) => {
+      const exited = new Promise<void>((resolve) => { worker.once('exit', () => { resolve() }) })
+      await Promise.race([ask(order, timeout).catch(() => {}), exited])
+      const late = setTimeout(() => { worker.kill('SIGKILL') }, 1_000)
+      await exited
+      clearTimeout(late)
+    }))
+  }
+
+  try {
+    // The first one brings the storage up to date and makes what is missing, keys too; the others find it.
+    const first = await add()
+    await Promise.all(Array.from({ length: count - 1 }, add))
+    const admin = await openAdminServer({
+      config,
+      log,
+      metrics: { render: async () => await mergeMetrics(await askAll({ order: 'metrics' }) as MetricValues[]) },
+      checks: {
+        ...Object.fromEntries(['storage', 'keys', 'revocations'].map((check) => [check, async () => {
+          const outcomes = await askAll({ order: 'check', check })
+          return outcomes.includes('degraded') ? 'degraded' as const : undefined
+        }])),
+        workers: () => { if (members.size === 0) throw new Error('there is none') },
+        accepting: () => { if (draining !== null) throw new Error('draining') },
+      },
+    })
+    return {
+      publicAddress: { host: first.host, port: first.port, url: first.url },
+      adminAddress: admin.address,
+      masterKeyCreated: first.masterKeyCreated,
+      async reload (next) {
+        assertReloadable(current, next)
+        const [one, ...others] = members
+        // What one of them refuses all would refuse, and nothing has changed then.
+        await one?.ask({ order: 'reload', config: shareOf(next, count) }, 60_000)
+        current = next
+        for (const { worker, ask } of others) {
+          // A worker that knows the configuration before must not go on beside those that do not: the next one has this one.
+          await ask({ order: 'reload', config: shareOf(next, count) }, 60_000).catch(() => worker.kill('SIGKILL'))
+        }
+      },
+      async drain () {
+        draining ??= (async () => {
+          await dismiss({ order: 'drain' }, current.timeouts.drain + patience)
+          await admin.close()
+        })()
+        await draining
+      },
+    }
+  } catch (error) {
+    draining = Promise.resolve()
+    await dismiss({ order: 'drain' }, patience)
+    throw error
+  }
+}
+
+/** What is bounded for the gateway as a whole is shared out among its processes. */
+function shareOf (config: Config, count: number): Config {
+  return {
+    ...config,
+    limits: { ...config.limits, connections: Math.ceil(config.limits.connections / count) },
+    passwords: { ...config.passwords, concurrency: Math.max(1, Math.floor(config.passwords.concurrency / count)), queue: Math.ceil(config.passwords.queue / count) },
+  }
+}
+
+/** Orders and their answers, told apart by number. Rejects with the worker's own words, when it has ended, or does not answer. */
+function correspond (worker: Worker): Member['ask'] {
+  let count = 0
+  const open = new Map<number, { resolve (result: unknown): void, reject (error: Error): void }>()
+  const listening = new Promise<void>((resolve) => {
+    worker.on('message', (message: FromWorker) => { if ('listening' in message) resolve() })
+  })
+  worker.on('message', (message: FromWorker) => {
+    if (!('number' in message)) return
+    const waiting = open.get(message.number)
+    open.delete(message.number)
+    if ('error' in message) waiting?.reject(message.expected ? new StartupFault(message.error) : new Error(message.error))
+    else waiting?.resolve(message.result)
+  })
+  worker.once('exit', () => { for (const { reject } of open.values()) reject(new Error('the worker has ended')) })
+  return async function ask (order, timeout = patience) {
+    const number = count++
+    let timer: NodeJS.Timeout | undefined
+    try {
+      return await new Promise((resolve, reject) => {
+        open.set(number, { resolve, reject })
+        timer = setTimeout(() => { reject(new Error(`the worker has not answered within ${timeout} ms`)) }, timeout)
+        void listening.then(() => { if (worker.isConnected()) worker.send({ ...order, number } satisfies ToWorker) })
+      })
+    } finally {
+      clearTimeout(timer)
+      open.delete(number)
+    }
+  }
+}

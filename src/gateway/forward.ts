@@ -58,6 +58,9 @@ export function upstreamPath (target: string, stripLength: number): string {
   return rest.charCodeAt(0) === 0x2f ? rest : `/${rest}`
 }
 
+/** Answers before the answer (1xx). Those that there are come once or twice. */
+const MOST_INTERIM = 16
+
 /** One request under way: undici's handler, with the client's answer at the other end. */
 class Exchange implements Dispatcher.DispatchHandler {
   readonly #request: FastifyRequest
@@ -71,6 +74,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   #resume: (() => void) | null = null
   #live: (() => void) | null = null
   #reading: NodeJS.Timeout | null = null
+  #timeout = 0
+  #interims = 0
+  #interimUntil: number | null = null
   /** Bytes of a counted body that have not come yet; Infinity where they are not counted. */
   #missing = Infinity
   /** The chunk that completes a counted body: it leaves together with the end, and for a small answer with the head, in one write. */
@@ -91,6 +97,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   dispatch (route: Route, nextUpstream: () => URL, attempts: number): void {
     const { raw, identity } = this.#request
+    this.#timeout = route.timeout
     const send = () => this.#options.pool.dispatch({
       origin: nextUpstream(),
       path: upstreamPath(raw.url ?? '/', route.stripLength),
@@ -219,6 +226,13 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #interim (status: number, { headers }: ResponseHead): void {
+    // undici begins its time for a head anew with each, and the client's connection does not hold them back.
+    this.#interimUntil ??= performance.now() + this.#timeout
+    const isLate = performance.now() > this.#interimUntil
+    if (isLate || ++this.#interims > MOST_INTERIM) {
+      this.#abort?.(Object.assign(new Error('interim answers without end'), { code: isLate ? 'UND_ERR_HEADERS_TIMEOUT' : 'INTERIM_FLOOD' }))
+      return
+    }
     if (this.#request.raw.httpVersionMinor === 0) return
     if (status === 102) this.#response.writeProcessing()
     if (status !== 103) return

@@ -128,6 +128,7 @@ export function openHtpasswd ({ name: sourceName = 'htpasswd', file, roles, hash
       await hasher.decoy(password, current().slowest)
     },
     async find (subjectId) {
+      if (!subjectId.startsWith(`${sourceName}:`)) return null
       const key = subjectId.slice(sourceName.length + 1)
       const entry = current().entries.get(key)
       return entry === undefined ? null : subjectOf(key, entry)

@@ -75,6 +75,7 @@ export function createHttpSource ({ name, prefix, endpoint, url, findUrl, fields
 
     async find (subjectId, foundBy = '') {
       if (findUrl === undefined) return remembered(subjectId, foundBy)
+      if (!subjectId.startsWith(prefix)) return null
       const id = subjectId.slice(prefix.length)
       const answer = await ask(findUrl, { id })
       if (answer.outcome !== 'user') return null

@@ -132,6 +132,7 @@ function createSqlSource ({ name, prefix, database, query, findQuery, rehash, co
     },
 
     async find (subjectId, foundBy = '') {
+      if (!subjectId.startsWith(prefix)) return null
       const id = subjectId.slice(prefix.length)
       const row = findQuery === undefined ? await lookUp(query, foundBy) : await lookUp(findQuery, id)
       if (row === null) return null

@@ -236,7 +236,7 @@ export const configSchema = Type.Object({
     password: Type.Optional(secret('Instead of one in the URL.')),
     listenUrl: Type.Optional(text('Where LISTEN connects, if `storage` leads to a pooler that hands out connections by transaction, such as PgBouncer.', { format: 'postgres-url', secret: true })),
     schema: text('Holds all tables; made at the first start.', { format: 'sql-name', default: 'gatewarden' }),
-    poolSize: Type.Integer({ minimum: 1, maximum: 1_000, default: 10, description: 'Connections at most; one more listens.' }),
+    poolSize: Type.Integer({ minimum: 1, maximum: 1_000, default: 10, description: 'Connections at most; two more are for LISTEN.' }),
     connectTimeout: duration('5s', 'For a connection, a free one of the pool included; and for a server that comes up while the gateway starts.'),
     statementTimeout: duration('5s', 'For one statement. What takes longer is answered 503.'),
     tls: section('The way to it.', {

@@ -1,6 +1,9 @@
 /**
- * LISTEN on a connection of its own, that tells when it no longer hears: it sends itself a word through the server, twice a second,
- * and what was committed before a word that came back has come before it. Lost, it is tried again for as long as it takes.
+ * LISTEN on a connection of its own, that tells when it no longer hears: twice a second a word is sent to it, and what was committed
+ * before a word that came has come before it. Lost, it is tried again for as long as it takes.
+ *
+ * The word goes over a second connection. Sent over the first it would come back with the answer, and so also through a pooler
+ * (PgBouncer in transaction mode) that keeps every other word to itself.
  */
 import { randomBytes } from 'node:crypto'
 import { connectClient } from './postgres-connections.ts'
@@ -49,12 +52,24 @@ export function openChannel ({ address, connectTimeout, name, onPayload, onUp, o
 
   /** Returns when it hears nothing any more. Throws where it could not begin. */
   async function hold (): Promise<void> {
-    const connection = await connectClient(address, { statementTimeout: null, connectTimeout, answerTimeout: SILENCE, signal: closing.signal })
+    const connect = async () => await connectClient(address, { statementTimeout: null, connectTimeout, answerTimeout: SILENCE, signal: closing.signal })
+    const listener = await connect()
+    const sender = await connect().catch((error: unknown) => {
+      listener.destroy()
+      throw error
+    })
+    const destroy = () => {
+      listener.destroy()
+      sender.destroy()
+    }
     const own = `gatewarden_beat_${randomBytes(8).toString('hex')}`
     const sent = new Map<string, number>()
     let count = 0
-    const gone = new Promise<void>((resolve) => { connection.onEnd(resolve) })
-    connection.onNotification((payload) => {
+    const gone = new Promise<void>((resolve) => {
+      listener.onEnd(resolve)
+      sender.onEnd(resolve)
+    })
+    listener.onNotification((payload) => {
       if (!payload.startsWith(own)) {
         onPayload(payload)
         return
@@ -67,23 +82,23 @@ export function openChannel ({ address, connectTimeout, name, onPayload, onUp, o
       const time = performance.now()
       const [oldest = time] = sent.values()
       if (time - oldest > SILENCE) {
-        connection.destroy()
+        destroy()
         return
       }
       const word = `${own} ${++count}`
       sent.set(word, time)
       // A fault ends the connection, or the word does not come back.
-      connection.query('select pg_notify($1, $2)', [own, word]).catch(() => {})
+      sender.query('select pg_notify($1, $2)', [own, word]).catch(() => {})
     }
     let beats: NodeJS.Timeout | undefined
     try {
-      await connection.query(`listen "${own}"; listen "${name}"`)
+      await listener.query(`listen "${own}"; listen "${name}"`)
       beat()
       beats = setInterval(beat, BEAT)
       await gone
     } finally {
       clearInterval(beats)
-      connection.destroy()
+      destroy()
     }
   }
 

@@ -37,6 +37,7 @@ export async function openPostgresStorage (url: string, { options, warn }: OpenP
   const listeners = new Set<(change: Change) => void>()
   const tell = (change: Change): void => { for (const listener of listeners) listener(change) }
   let channel: Channel | null = null
+  let silent = 0
 
   return {
     db,
@@ -52,8 +53,14 @@ export async function openPostgresStorage (url: string, { options, warn }: OpenP
           const change = changeOf(payload)
           if (change !== null) tell(change)
         },
-        onUp () { tell({ kind: 'anything', missed: true }) },
-        onDown () { tell({ kind: 'anything', missed: false }) },
+        onUp () {
+          silent = 0
+          tell({ kind: 'anything', missed: true })
+        },
+        onDown () {
+          if (++silent === 10) warn('LISTEN hears nothing from PostgreSQL; the table is read each second instead. Where `storage` leads to a pooler, storageOptions.listenUrl must lead past it')
+          tell({ kind: 'anything', missed: false })
+        },
       })
       return () => { listeners.delete(listener) }
     },

@@ -254,13 +254,25 @@ t.test('a channel that has fallen silent is found out within seconds, and the ta
 })
 
 t.test('behind a pooler that takes no settings at the start of a connection, timeouts hold all the same', async (t) => {
-  const pooler = await refusingSettings(t, port)
-  const url = (await server.createDatabase()).replace(`:${port}`, `:${pooler}`)
+  const url = (await server.createDatabase()).replace(`:${port}`, `:${await pooler(t, port)}`)
   const storage = await opened(t, url, { statementTimeout: 300, poolSize: 2 })
   await storage.ping()
   t.strictSame((await sql`select current_setting('statement_timeout') as timeout`.execute(storage.db)).rows, [{ timeout: '0' }])
   await t.rejects(sql`select pg_sleep(2)`.execute(storage.db), /timeout/)
   await storage.ping()
+})
+
+t.test('a pooler that keeps words to itself is not taken for a channel, and the table is read', async (t) => {
+  const direct = await server.createDatabase()
+  const here = await opened(t, direct.replace(`:${port}`, `:${await pooler(t, port)}`))
+  const store = createSessionStore((await opened(t, direct)).db)
+  await store.insert(live('one'))
+  const revocations = await following(t, here)
+  await pause(700)
+  await store.end('one', 'logout', Date.now())
+  await within(2_000, revocations.ended('one'))
+  t.equal(here.toldUntil(), -Infinity)
+  t.ok(revocations.lag() < 2_000)
 })
 
 /** Passes bytes on, or keeps them to itself. */
@@ -295,8 +307,11 @@ async function withoutTls (t: Test): Promise<number> {
   return (plain.address() as AddressInfo).port
 }
 
-/** What PgBouncer answers to settings that it does not track. */
-async function refusingSettings (t: Test, to: number): Promise<number> {
+/**
+ * As PgBouncer in transaction mode: takes no settings that it does not track, and passes on what the server says in answer to a
+ * query, but no word that comes by itself.
+ */
+async function pooler (t: Test, to: number): Promise<number> {
   const sockets = new Set<Socket>()
   const proxy = createServer((client) => {
     sockets.add(client)
@@ -314,7 +329,21 @@ async function refusingSettings (t: Test, to: number): Promise<number> {
       sockets.add(upstream)
       upstream.on('error', () => {})
       upstream.write(startup)
-      client.pipe(upstream).pipe(client)
+      let asked = true
+      client.on('data', (bytes) => { asked = true; upstream.write(bytes) })
+      client.on('close', () => { upstream.destroy() })
+      let rest = Buffer.alloc(0)
+      upstream.on('close', () => { client.destroy() })
+      upstream.on('data', (bytes) => {
+        rest = Buffer.concat([rest, bytes])
+        while (rest.length >= 5 && rest.length > rest.readInt32BE(1)) {
+          const message = rest.subarray(0, rest.readInt32BE(1) + 1)
+          rest = rest.subarray(message.length)
+          const type = String.fromCharCode(message[0] ?? 0)
+          if (type !== 'A' || asked) client.write(message)
+          if (type === 'Z') asked = false
+        }
+      })
     })
   }).listen(0, '127.0.0.1')
   await once(proxy, 'listening')

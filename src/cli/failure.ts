@@ -33,5 +33,5 @@ function isHelp (error: CommanderError): boolean {
 }
 
 function oneLine (text: string): string {
-  return text.replace(/\s*\n\s*/g, ' ')
+  return text.split('\n').map((line) => line.trim()).filter((line) => line !== '').join(' ')
 }

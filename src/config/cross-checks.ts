@@ -93,7 +93,7 @@ function checkHosts (routes: readonly RouteConfig[]): CrossFault[] {
 
 /** As an upstream on Windows reads it. */
 function folded (path: string): string {
-  return path.toLowerCase().split('/').map((segment) => segment.replace(/\.+$/, '')).join('/')
+  return path.toLowerCase().split('/').map((segment) => segment.replace(/(?<!\.)\.+$/, '')).join('/')
 }
 
 function haveSameHost (one: RouteConfig, other: RouteConfig): boolean {

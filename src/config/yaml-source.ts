@@ -116,7 +116,8 @@ function substitute (
           return ''
         }
         const [, name = '', fallback] = match
-        const set = environment[name]
+        // An environment is an object: `constructor` is not set in it by being inherited.
+        const set = Object.hasOwn(environment, name) ? environment[name] : undefined
         if (set !== undefined && (set !== '' || fallback === undefined)) return set
         if (fallback !== undefined) return fallback
         report(node, path, `the environment variable ${name} is not set; set it, or give a default: \${${name}:-…}`)

@@ -99,5 +99,5 @@ function readAspNet (hash: string): DerivedKeyHash | null {
 function base64 (text: string): Buffer {
   const plain = text.replaceAll('.', '+')
   const bytes = Buffer.from(plain, 'base64')
-  return bytes.toString('base64').replace(/=+$/, '') === plain.replace(/=+$/, '') ? bytes : Buffer.alloc(0)
+  return bytes.toString('base64').replace(/(?<!=)=+$/, '') === plain.replace(/(?<!=)=+$/, '') ? bytes : Buffer.alloc(0)
 }

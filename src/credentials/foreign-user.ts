@@ -78,7 +78,7 @@ function itemsOf (text: string, separator: string): unknown[] | null {
   if (trimmed.startsWith('[')) return parsed(trimmed) as unknown[] | null
   const inner = /^\{(.*)\}$/s.exec(trimmed)?.[1]
   if (inner !== undefined) return inner === '' ? [] : inner.split(',')
-  return trimmed.split(separator === ',' ? /\s*,\s*/ : /\s+/)
+  return separator === ',' ? trimmed.split(',').map((item) => item.trim()) : trimmed.split(/\s+/)
 }
 
 function readObject (value: unknown, what: string): [string, unknown][] {

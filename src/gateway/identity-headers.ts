@@ -39,8 +39,9 @@ export function headerValue (claim: unknown): string | null {
   return isScalar(claim) ? encode(String(claim), UNSAFE) : null
 }
 
-const UNSAFE = /^ +| +$|[^\x20-\x7e]+|%/g
-const LIST_UNSAFE = /^ +| +$|[^\x20-\x7e]+|[%,]/g
+// A space may not stand at the end; looked for from the first of a row alone, or a row in the middle would take its square.
+const UNSAFE = /^ +|(?<! ) +$|[^\x20-\x7e]+|%/g
+const LIST_UNSAFE = /^ +|(?<! ) +$|[^\x20-\x7e]+|[%,]/g
 
 function isScalar (value: unknown): value is string | number | boolean {
   return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'

@@ -20,14 +20,14 @@ export function metadata (issuer: string): RouteHandlerMethod {
 
 /** RFC 8414 §3.1: where a client looks for the metadata of an issuer with a path is between its host and its path. */
 export function metadataPaths (issuer: string): readonly string[] {
-  const path = new URL(issuer).pathname.replace(/\/+$/, '')
+  const path = new URL(issuer).pathname.replace(/(?<!\/)\/+$/, '')
   const wellKnown = '/.well-known/oauth-authorization-server'
   // A proxy before this server may have cut the path off: then it is found at the plain place.
   return path === '' ? [wellKnown] : [wellKnown, wellKnown + path]
 }
 
 function authorizationServer (issuer: string): Readonly<Record<string, unknown>> {
-  const base = issuer.replace(/\/+$/, '')
+  const base = issuer.replace(/(?<!\/)\/+$/, '')
   const authentication = ['client_secret_basic', 'client_secret_post']
   return {
     issuer,

@@ -97,15 +97,25 @@ export function compileRoutes (config: Pick<Config, 'routes' | 'timeouts' | 'lim
 }
 
 interface Places {
-  readonly exact: ReadonlyMap<string, Place>
+  readonly exact: PlacesByPath
   /** By the lenient reading of their paths. */
-  readonly lenient: ReadonlyMap<string, Place>
+  readonly lenient: PlacesByPath
+}
+
+interface PlacesByPath {
+  readonly byPath: ReadonlyMap<string, Place>
+  /** Characters of the longest path: beyond them nothing is looked for. */
+  readonly longest: number
 }
 
 function placesOf (routes: readonly Route[]): Places {
   const exact = new Map<string, Place>()
   for (const route of routes) exact.set(route.path, { path: route.path, routes: [...exact.get(route.path)?.routes ?? [], route] })
-  return { exact, lenient: new Map([...exact.values()].map((place) => [lenientReading(place.path), place])) }
+  return { exact: measured(exact), lenient: measured(new Map([...exact.values()].map((place) => [lenientReading(place.path), place]))) }
+}
+
+function measured (byPath: ReadonlyMap<string, Place>): PlacesByPath {
+  return { byPath, longest: Math.max(0, ...[...byPath.keys()].map((path) => path.length)) }
 }
 
 /** Hosts that the same routes name are one group: the router knows groups, and it has room for 30. */
@@ -127,9 +137,9 @@ function groupHosts (routes: readonly Route[]): { readonly groupOf: ReadonlyMap<
  * at the longer paths of the routes without hosts too, and are there before them.
  */
 function mountsOf (everyHost: Places, groups: ReadonlyMap<string, Places>): Mount[] {
-  const mounts: Mount[] = [...everyHost.exact.values()].map((place) => ({ ...place, at: place.path, group: null }))
+  const mounts: Mount[] = [...everyHost.exact.byPath.values()].map((place) => ({ ...place, at: place.path, group: null }))
   for (const [group, { exact }] of groups) {
-    for (const at of new Set([...exact.keys(), ...everyHost.exact.keys()])) {
+    for (const at of new Set([...exact.byPath.keys(), ...everyHost.exact.byPath.keys()])) {
       const place = longestPrefix(exact, at)
       if (place !== null) mounts.push({ ...place, at, group })
     }
@@ -173,10 +183,12 @@ function withHead (methods: readonly string[]): string[] {
 }
 
 /** `/api` holds `/api` and `/api/…`, never `/apix`; `/` holds everything. */
-function longestPrefix (places: ReadonlyMap<string, Place>, path: string): Place | null {
-  for (let end = path.length; end > 0; end = path.lastIndexOf('/', end - 1)) {
-    const place = places.get(path.slice(0, end))
+function longestPrefix ({ byPath, longest }: PlacesByPath, path: string): Place | null {
+  // Of a path of ten thousand slashes every prefix would be cut and hashed: time by the square of what a client sends.
+  let end = path.length <= longest ? path.length : path.lastIndexOf('/', longest)
+  for (; end > 0; end = path.lastIndexOf('/', end - 1)) {
+    const place = byPath.get(path.slice(0, end))
     if (place !== undefined) return place
   }
-  return places.get('/') ?? null
+  return byPath.get('/') ?? null
 }

@@ -18,8 +18,9 @@ export interface AdminServer {
 
 /** Throws a StartupFault when the port cannot be had. */
 export async function openAdminServer ({ config, log, metrics, checks }: AdminServerOptions): Promise<AdminServer> {
-  const app = fastify({ loggerInstance: log, logController: new LogController({ disableRequestLogging: true }), exposeHeadRoutes: false })
-  await app.register(errorHandler, { refuse: createRefuse({ realm: config.issuer }) })
+  const refuse = createRefuse({ realm: config.issuer })
+  const app = fastify({ loggerInstance: log, logController: new LogController({ disableRequestLogging: true }), frameworkErrors: refuse, exposeHeadRoutes: false })
+  await app.register(errorHandler, { refuse })
   await app.register(adminApi, { metrics, checks })
   await app.ready()
   const server = createServer((request, response) => { app.routing(request, response) })

@@ -40,3 +40,8 @@ export function slipsOf (text: string, characters: readonly string[]): Arbitrary
     return now.slice(0, at) + put + now.slice(at + length)
   }, text))
 }
+
+/** Without half a surrogate pair: what has a form in UTF-8. */
+export function isWellFormed (text: string): boolean {
+  return !/\p{Surrogate}/u.test(text)
+}

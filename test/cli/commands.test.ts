@@ -5,7 +5,7 @@ import { cli, configFolder } from './running-cli.ts'
 
 t.before(buildIfStale)
 
-const commands = ['start', 'check', 'demo', 'explain', 'users add', 'users list', 'users passwd', 'users disable', 'users enable', 'users remove', 'keys list', 'keys rotate']
+const commands = ['start', 'check', 'attack', 'demo', 'explain', 'users add', 'users import', 'users list', 'users passwd', 'users disable', 'users enable', 'users remove', 'keys list', 'keys rotate']
 
 t.test('every command has --help with one example, and takes --config', async (t) => {
   await Promise.all(commands.map(async (command) => {
@@ -22,7 +22,7 @@ t.test('every command has --help with one example, and takes --config', async (t
 t.test('the help names every command, the exit codes, and costs no exit code of its own', async (t) => {
   const { code, stdout } = await run(['--help'])
   t.equal(code, 0)
-  for (const command of ['start', 'check', 'demo', 'explain', 'users', 'keys']) t.match(stdout, new RegExp(`^ {2}${command}\\b`, 'm'))
+  for (const command of ['start', 'check', 'attack', 'demo', 'explain', 'users', 'keys']) t.match(stdout, new RegExp(`^ {2}${command}\\b`, 'm'))
   t.match(stdout, 'Exit codes: 0 well, 1 failed, 2 wrong usage or wrong configuration.')
 })
 

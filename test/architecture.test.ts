@@ -34,6 +34,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'persistent-state': ['storage', 'tokens', 'errors'],
   'listener': ['gateway', 'errors'],
   'admin-server': ['listener', 'ops', 'fastify'],
+  'attack': ['attack', 'server', 'config', 'routes', 'tokens', 'credentials', 'gateway', 'ops', 'persistent-state', 'errors', 'pino'],
   'workers': ['workers', 'admin-server', 'server', 'config', 'ops', 'errors'],
 }
 

@@ -16,7 +16,7 @@ const allowed = /^(?:aud \[.*"api".*\]|typ "(?:jwt|at\+jwt|application\/at\+jwt)
 /** Told apart from an access token by a `typ` of `JWT` alone, which here is none's mark. */
 const expiredAsWell = 'expired and an id token'
 
-for (const algorithm of ['ES256', 'RS256', 'EdDSA'] as const) {
+for (const algorithm of ['ES256', 'RS256'] as const) {
   await t.test(algorithm, async (t) => {
     // The issuer whose tokens the corpus twists is the other one here; the gateway has a name and a key of its own.
     const foreign = await makeKey(algorithm)

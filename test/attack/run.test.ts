@@ -11,6 +11,8 @@ import { loadConfig } from '../../src/config/load.ts'
 import type { Config } from '../../src/config/schema.ts'
 import { startGateway } from '../../src/server.ts'
 
+t.setTimeout(180_000)
+
 const cheap = { memory: '1mb', iterations: 1 }
 
 function configOf (t: Test, written: Record<string, unknown>, files: Record<string, string> = {}): { readonly config: Config, readonly folder: string } {

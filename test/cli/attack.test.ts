@@ -5,9 +5,11 @@ import { attackClasses } from '../../src/attack/run.ts'
 import { buildIfStale, projectRoot, run } from './built-cli.ts'
 import { cli, configFolder } from './running-cli.ts'
 
+// Whole runs: seconds on a machine of its own, and others run beside them.
+t.setTimeout(180_000)
 t.before(buildIfStale)
 
-t.test('the shipped config.yaml holds against everything, without a look at its storage', { timeout: 120_000 }, async (t) => {
+t.test('the shipped config.yaml holds against everything, without a look at its storage', async (t) => {
   const folder = t.testdir({})
   const { code, stdout, stderr } = await run(['attack', '--config', join(projectRoot, 'config.yaml'), '--json'], { cwd: folder })
   t.equal(stderr, '')
@@ -24,7 +26,7 @@ t.test('the shipped config.yaml holds against everything, without a look at its 
   t.notOk(existsSync(join(folder, 'data')), 'the storage that it names is not made')
 })
 
-t.test('what gets through is shown by its bytes, and exits 1', { timeout: 120_000 }, async (t) => {
+t.test('what gets through is shown by its bytes, and exits 1', async (t) => {
   const folder = configFolder(t, {
     routes: [
       { path: '/app', upstream: 'http://127.0.0.1:9', access: 'public', stripPrefix: true },

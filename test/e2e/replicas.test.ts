@@ -222,11 +222,11 @@ t.test('parallel refreshes and logouts, with kills and restarts in between', asy
   }
 
   async function disturb (): Promise<void> {
-    while (performance.now() < until - 2_500) {
+    while (performance.now() < until - 2_500 || kills === 0 || restarts === 0) {
       await pause(random() * 400)
       const disturbance = { began: performance.now(), ended: Infinity }
       disturbances.push(disturbance)
-      if (kills <= restarts || random() < 0.4) {
+      if (kills === 0 || (restarts > 0 && random() < 0.6)) {
         const replica = oneOf(replicas)
         replica.running.child.kill('SIGKILL')
         kills++

@@ -32,7 +32,8 @@ export function createHelperProcesses<Task, Result> ({ module, from, parameters 
   async function start (): Promise<ChildProcess> {
     const child = fork(file, parameters, {
       // Of a debugger's port there is one; of this process's secrets a helper needs none. Ctrl-C is for the gateway alone.
-      execArgv: process.execArgv.filter((argument) => !argument.startsWith('--inspect')),
+      // From a checkout's source, Node 20 needs tsx to read it.
+      execArgv: [...process.execArgv.filter((argument) => !argument.startsWith('--inspect')), ...from.endsWith('.ts') ? ['--import', 'tsx'] : []],
       env: {},
       detached: true,
       serialization: 'advanced',

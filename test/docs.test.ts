@@ -26,7 +26,9 @@ t.test('every YAML block loads, a fragment with the one key that has no default 
       if (keys.includes('apiVersion') || keys.includes('kind')) continue
       blocks++
       const environment = Object.fromEntries([...yaml.matchAll(/\$\{(\w+)\}/g)].map(([, variable = '']) => [variable, 'a-secret-of-at-least-32-random-bytes']))
-      t.strictSame(faults(keys.includes('routes') ? yaml : `${yaml}\n${routes}`, environment), [], `${name}: ${keys.join(', ')}`)
+      // The files that an example names are the reader's.
+      const found = faults(keys.includes('routes') ? yaml : `${yaml}\n${routes}`, environment).filter((fault) => !fault.includes('there is no such file'))
+      t.strictSame(found, [], `${name}: ${keys.join(', ')}`)
     }
   }
   t.ok(blocks > 0, `${blocks} blocks`)

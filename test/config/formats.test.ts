@@ -29,6 +29,22 @@ t.test('what each format takes, and what it does not', async (t) => {
       right: ['https://gate.example', 'http://localhost:8080', 'https://gate.example/tenant', 'https://gate.example:8443'],
       wrong: ['', 'gate.example', 'https://gate.example/', 'https://gate.example?x', 'https://gate.example#x', 'https://u:p@gate.example', 'ftp://gate.example', ' https://gate.example', 'https://gate.example\n'],
     },
+    'issuer-name': {
+      right: ['corp', 'a', 'login.example.com', 'A_b-1'],
+      wrong: ['', '.a', '-a', 'a|b', 'a:b', 'a b', 'ä', 'a'.repeat(65)],
+    },
+    'source-name': {
+      right: ['staff', 'a', 'old.crm', 'A_b-1'],
+      wrong: ['', '.a', '-a', 'a|b', 'a:b', 'a b', 'ä', 'a'.repeat(65)],
+    },
+    'user-database': {
+      right: ['postgres://u:p@db:5432/crm', 'postgresql://db/crm', 'sqlite:./users.db'],
+      wrong: ['', 'mysql://db/crm', 'sqlite:', 'postgres://', './users.db'],
+    },
+    'endpoint': {
+      right: ['http://accounts:3000/internal/check', 'https://accounts.example/check?realm=a', 'http://[::1]:3000/'],
+      wrong: ['', 'accounts:3000', 'ftp://a/b', 'http://u:p@a/b', 'http://a/b#c', 'http://', '/check'],
+    },
     'cidr': {
       right: ['10.0.0.0/8', '10.1.2.3', '0.0.0.0/0', 'fd00::/8', '::1', '::/0', '192.0.2.1/32', '2001:db8::/128'],
       wrong: ['', '10.0.0.0/33', '10.0.0/8', 'fd00::/129', '10.0.0.0/', '10.0.0.0/-1', '10.0.0.0/8/8', 'localhost', '10.0.0.0/0x8', '10.0.0.0/ 8', '010.0.0.1', 'fe80::1%eth0/64/2'],

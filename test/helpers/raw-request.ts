@@ -1,2 +1,2 @@
 /** Raw sockets for tests: the same that `gatewarden attack` uses. */
-export { parseResponse, rawRequest, readResponse, type RawOptions, type RawResponse } from '../../src/attack/raw-request.ts'
+export { rawRequest, readResponse, type RawOptions, type RawResponse } from '../../src/attack/raw-request.ts'

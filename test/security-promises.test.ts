@@ -15,7 +15,8 @@ function promises (): { promise: string, tests: string[] }[] {
     const tests = [...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => {
       if (name.endsWith('/')) return name
       if (name.includes('/')) folder = dirname(name)
-      return `${name.includes('/') ? name : `${folder}/${name}`}.test.ts`
+      const path = name.includes('/') ? name : `${folder}/${name}`
+      return existsSync(new URL(`${path}.long.test.ts`, root)) ? `${path}.long.test.ts` : `${path}.test.ts`
     })
     return { promise, tests }
   })

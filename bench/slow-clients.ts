@@ -35,8 +35,9 @@ export async function slowClients ({ folder, upstream, script, rounds, seconds, 
   }
   return {
     slow,
-    quiet: { perSecond: spread(quiet.map(({ perSecond }) => perSecond)), p99: spread(quiet.map(({ p99 }) => p99)) },
+    quiet: { cpu: spread(quiet.map(({ cpu }) => cpu)), perSecond: spread(quiet.map(({ perSecond }) => perSecond)), p99: spread(quiet.map(({ p99 }) => p99)) },
     beside: {
+      cpu: spread(beside.map(({ cpu }) => cpu)),
       perSecond: spread(beside.map(({ perSecond }) => perSecond)),
       p99: spread(beside.map(({ p99 }) => p99)),
       ratio: spread(beside.map(({ perSecond }, round) => perSecond / (quiet[round]?.perSecond ?? NaN))),

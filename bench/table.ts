@@ -75,7 +75,7 @@ function comparison (): { readonly ratios: string, readonly all: string } | null
     kept.result.rows.map(({ name, cpu, perSecond, p50, p99, p999 }) => [name, range(cpu, 1), perSecond.median.toFixed(0), p50.toFixed(2), p99.toFixed(2), p999.toFixed(2)])
   )
   const ratios = table(
-    ['CPU per request against', 'ours / theirs', 'we promise', 'we want'],
+    ['CPU per request against', 'ours / theirs', 'target', 'goal'],
     kept.result.ratios.map(({ against, ratio, must, goal }) => [against, range(ratio, 2), `≤ ${must}`, `≤ ${goal}`])
   )
   const how = conditions('comparison', kept)

@@ -18,7 +18,9 @@ const longestPause = 5_000
 
 interface Member {
   readonly worker: Worker
-  readonly startedAt: number
+  readonly hiredAt: number
+  /** Serves; before that it is nobody's replacement, and nobody asks it for anything. */
+  serves: boolean
   ask (order: Order, timeout?: number): Promise<unknown>
 }
 
@@ -32,8 +34,16 @@ export async function startWorkers (config: Config, count: number, { log }: { re
 
   async function add (): Promise<Started> {
     const member = hire()
+    let given = current
     try {
-      return await member.ask({ order: 'start', config: shareOf(current, count) }, 60_000) as Started
+      const started = await member.ask({ order: 'start', config: shareOf(given, count) }, 60_000) as Started
+      // Reloads meanwhile went to those who served.
+      while (given !== current) {
+        given = current
+        await member.ask({ order: 'reload', config: shareOf(given, count) }, 60_000)
+      }
+      member.serves = true
+      return started
     } catch (error) {
       members.delete(member)
       member.worker.kill('SIGKILL')
@@ -43,17 +53,17 @@ export async function startWorkers (config: Config, count: number, { log }: { re
 
   function hire (): Member {
     const worker = cluster.fork()
-    const member: Member = { worker, startedAt: Date.now(), ask: correspond(worker) }
+    const member: Member = { worker, hiredAt: Date.now(), serves: false, ask: correspond(worker) }
     members.add(member)
     worker.on('message', (message: FromWorker) => {
       if (!('ended' in message)) return
       for (const other of members) if (other !== member && other.worker.isConnected()) other.worker.send(message)
     })
     worker.once('exit', (code, signal) => {
-      // Taken out before: it was ended on purpose.
-      if (!members.delete(member) || draining !== null) return
+      // Of one that dies before it serves, or was ended on purpose, those who started it know.
+      if (!members.delete(member) || !member.serves || draining !== null) return
       log.error({ worker: worker.id, code, signal }, 'a worker has died; another takes its place')
-      misfortunes = Date.now() - member.startedAt > 60_000 ? 0 : misfortunes + 1
+      misfortunes = Date.now() - member.hiredAt > 60_000 ? 0 : misfortunes + 1
       void replace()
     })
     return member
@@ -73,8 +83,12 @@ export async function startWorkers (config: Config, count: number, { log }: { re
     }
   }
 
+  function serving (): Member[] {
+    return [...members].filter(({ serves }) => serves)
+  }
+
   async function askAll (order: Order, timeout?: number): Promise<unknown[]> {
-    return await Promise.all([...members].map(async ({ ask }) => await ask(order, timeout)))
+    return await Promise.all(serving().map(async ({ ask }) => await ask(order, timeout)))
   }
 
   async function dismiss (order: Order, timeout: number): Promise<void> {
@@ -100,7 +114,7 @@ export async function startWorkers (config: Config, count: number, { log }: { re
           const outcomes = await askAll({ order: 'check', check })
           return outcomes.includes('degraded') ? 'degraded' as const : undefined
         }])),
-        workers: () => { if (members.size === 0) throw new Error('there is none') },
+        workers: () => { if (serving().length === 0) throw new Error('there is none') },
         accepting: () => { if (draining !== null) throw new Error('draining') },
       },
     })
@@ -110,7 +124,7 @@ export async function startWorkers (config: Config, count: number, { log }: { re
       masterKeyCreated: first.masterKeyCreated,
       async reload (next) {
         assertReloadable(current, next)
-        const [one, ...others] = members
+        const [one, ...others] = serving()
         // What one of them refuses all would refuse, and nothing has changed then.
         await one?.ask({ order: 'reload', config: shareOf(next, count) }, 60_000)
         current = next

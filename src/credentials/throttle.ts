@@ -7,6 +7,7 @@ import { isIPv6 } from 'node:net'
 import { sql } from 'kysely'
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
+import { step } from '../steps.ts'
 import type { Database } from '../storage/database.ts'
 import { lockAlone } from '../storage/locks.ts'
 import { nameKey } from './user-name.ts'
@@ -149,13 +150,17 @@ export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle 
       const origin = hashed(account, address)
       const counters = await available(() => countersOf(account, address, origin))
       const leave = await available(() => admit(counters))
+      step('login: attempt counted')
       let right = false
       try {
         const result = await check()
+        step('login: password checked')
         right = isRight(result)
         if (!right) return result
         await available(() => takeBack(counters))
+        step('login: attempt taken back')
         await available(() => remember(origin))
+        step('login: origin remembered')
         return result
       } catch (error) {
         // Nobody could tell: the hashing was busy, or a source down. What cannot be taken back stays counted.

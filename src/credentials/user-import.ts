@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Insertable } from 'kysely'
 import { StartupFault } from '../errors.ts'
+import { step } from '../steps.ts'
 import type { Database, UsersTable } from '../storage/database.ts'
 import { readForeignUser, UnreadableUser, type UserFields } from './foreign-user.ts'
 import { readHash } from './hash-kinds.ts'
@@ -60,6 +61,7 @@ export async function importUsers ({ db, records, fields, dryRun, skipRefused, n
   accepted = first.accepted()
   if (dryRun || accepted === 0 || (refused.length > 0 && !skipRefused)) return { imported: 0, accepted, refused }
 
+  step('import: all checked')
   const out = new Set(refused.map(({ record }) => record))
   const again = readRows(records(), fields, time, out)
   let imported = 0
@@ -68,14 +70,17 @@ export async function importUsers ({ db, records, fields, dryRun, skipRefused, n
       const { numInsertedOrUpdatedRows } = await transaction.insertInto('users').values(rows.map(({ row }) => row)).onConflict((conflict) => conflict.doNothing()).executeTakeFirst()
       if (Number(numInsertedOrUpdatedRows) !== rows.length) throw new StartupFault('a user of the file was added meanwhile; nothing was imported, run it again')
       imported += rows.length
+      step('import: batch written')
       onProgress('imported', imported)
     }
     if (imported !== accepted || again.refused.length > 0) throw new StartupFault('the file has changed while it was read; nothing was imported, run it again')
+    step('import: all written')
     // What an unknown name costs, so that time does not tell these users from none.
     if (slowest() !== null) {
       await transaction.insertInto('meta').values({ key: slowestHashKey, value: slowest() ?? '' }).onConflict((conflict) => conflict.column('key').doUpdateSet({ value: slowest() ?? '' })).execute()
     }
   })
+  step('import: committed')
   return { imported, accepted, refused }
 }
 

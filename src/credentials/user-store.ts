@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { sql, type Selectable } from 'kysely'
 import { Refusal, StartupFault } from '../errors.ts'
 import { endSessionsOf } from '../sessions/session-store.ts'
+import { step } from '../steps.ts'
 import type { Database, UsersTable } from '../storage/database.ts'
 import type { CredentialSource, Subject } from './credential-source.ts'
 import { readHash } from './hash-kinds.ts'
@@ -66,6 +67,7 @@ export function createUserStore ({ db, hasher, newPasswordFault = async (passwor
     const later = sql<number>`case when updated_at < ${now()} then ${now()} else updated_at + 1 end`
     const { numUpdatedRows } = await within.updateTable('users').set({ ...changes, updated_at: later }).where('id', '=', id).executeTakeFirst()
     if (numUpdatedRows === 0n) throw new StartupFault('the user was removed meanwhile')
+    step('user: changed')
   }
 
   /** Compare and swap on the old hash: a password that was changed meanwhile stays as it was changed. */

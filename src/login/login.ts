@@ -2,6 +2,7 @@
 import type { FastifyRequest, RouteHandlerMethod } from 'fastify'
 import type { TokenResponse } from '../sessions/session-service.ts'
 import { Refusal } from '../errors.ts'
+import { step } from '../steps.ts'
 import { jsonObject, textMember, bodyLimit } from './body.ts'
 import { callerFacts, ownClientId, type LoginServices } from './login-services.ts'
 
@@ -50,6 +51,7 @@ export async function logIn (services: LoginServices, { username, password, clie
   const userAgent = request.headers['user-agent']?.slice(0, longestUserAgent) ?? null
   const { session_id: sessionId, ...tokens } = await sessions.begin({ subject, source: handle, clientId, userAgent, address: caller.address })
   audit({ ...facts, event: 'login', subject: subject.id, session_id: sessionId, source })
+  step('login: to be answered')
   return onlyTokens(tokens)
 }
 

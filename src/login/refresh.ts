@@ -2,6 +2,7 @@
 import type { FastifyRequest, RouteHandlerMethod } from 'fastify'
 import type { TokenResponse } from '../sessions/session-service.ts'
 import { Refusal } from '../errors.ts'
+import { step } from '../steps.ts'
 import { bodyLimit, jsonObject, textMember } from './body.ts'
 import { onlyTokens } from './login.ts'
 import { callerFacts, ownClientId, type LoginServices } from './login-services.ts'
@@ -26,6 +27,7 @@ export async function renew (
   try {
     const { tokens, sessionId, subject, outcome } = await sessions.refresh(refreshToken, { clientId, mayUse })
     audit({ ...facts, event: 'refresh', outcome, subject, session_id: sessionId })
+    step('refresh: to be answered')
     return onlyTokens(tokens)
   } catch (thrown) {
     if (thrown instanceof Refusal && thrown.code === 'GW_REFRESH_TOKEN_INVALID') audit({ ...facts, event: 'refresh_failed', reason: thrown.details.reason ?? 'unknown' })

@@ -3,6 +3,7 @@ import { createHmac } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Refusal } from '../errors.ts'
 import type { Subject } from '../credentials/credential-source.ts'
+import { step } from '../steps.ts'
 import type { Database } from '../storage/database.ts'
 import type { MintAccessToken } from '../tokens/access-token.ts'
 import { createRefreshTokens, hashOf, type RefreshToken } from './refresh-token.ts'
@@ -118,6 +119,7 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
 
   async function end (id: string, reason: EndReason, subject?: string): Promise<Session | null> {
     const session = await store.end(id, reason, now(), subject)
+    step('session: ended')
     if (session !== null) {
       revocations.end(id, session.access_until)
       audit({ event: 'session_ended', session_id: id, subject: session.subject, reason })
@@ -138,6 +140,7 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
   /** `shownAt`: what has waited for a slow storage since is not late by that. */
   async function refresh (shown: RefreshToken, client: Parameters<SessionService['refresh']>[1], shownAt: number): Promise<Refreshed> {
     const session = await store.find(shown.sessionId)
+    step('refresh: session found')
     if (session === null) throw invalid('no such session')
     if (session.ended_at !== null) throw invalid('the session has ended')
     if (session.expires_at <= now()) throw invalid('the session has expired')
@@ -148,12 +151,14 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
     if (shown.generation < session.generation) {
       const token = inForce(shown, session, shownAt)
       if (token === null) return await caught(session)
+      step('refresh: found rotated before')
       return { tokens: respond(session, await stillThere(session), token), sessionId: session.id, subject: session.subject, outcome: 'repeated' }
     }
 
     const tokenHash = hashOf(shown)
     if (tokenHash !== session.token_hash) throw invalid('not the one in force')
     const subject = await stillThere(session)
+    step('refresh: user found')
     const successor = tokens.successor(shown)
     // Before the rotation: where there is no key to sign with, the token stays unused.
     const response = respond(session, subject, successor)
@@ -167,6 +172,7 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
       accessUntil: accessUntil(time),
       time,
     })
+    step('refresh: rotated')
     // Somebody was faster, with the same token or with a logout: what the row says now decides.
     if (!rotated) return await refresh(shown, client, shownAt)
     return { tokens: response, sessionId: session.id, subject: session.subject, outcome: 'rotated' }
@@ -174,6 +180,7 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
 
   async function caught (session: Session): Promise<never> {
     const ended = await store.end(session.id, 'reuse', now())
+    step('session: ended')
     if (ended !== null) {
       revocations.end(session.id, ended.access_until)
       audit({ event: 'reuse', session_id: session.id, subject: session.subject, reason: 'a used refresh token was shown after its grace window' })
@@ -217,8 +224,10 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
         credential_tag: credentialTagOf(token.sessionId, login.subject),
       }
       await store.insert(session)
+      step('login: session written')
       // Disabled, or given another password, between the check of the old one and this row: who did it found no session to end.
       const found = await options.findSubject(login.source, login.subject.id)
+      step('login: user looked at again')
       if (found === null || found.revision !== login.subject.revision || found.credentialTag !== login.subject.credentialTag) {
         await end(session.id, found === null ? 'user_disabled' : 'password_changed')
         throw new Refusal('GW_CREDENTIALS_INVALID', { reason: 'disabled or changed during the login' })

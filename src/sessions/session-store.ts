@@ -1,5 +1,6 @@
 /** The sessions' rows, and what each verb promises under concurrency. Times are milliseconds since the epoch. */
 import { sql, type Selectable, type Transaction } from 'kysely'
+import { step } from '../steps.ts'
 import type { Database, SessionsTable, Tables } from '../storage/database.ts'
 import { lockAlone, lockTogether } from '../storage/locks.ts'
 
@@ -101,6 +102,7 @@ export async function endSessionsOf (transaction: Transaction<Tables>, subject: 
     .where('ended_at', 'is', null)
     .returning('id')
     .execute()
+  step('sessions of a user: ended')
   return rows.map(({ id }) => id)
 }
 

@@ -1,6 +1,7 @@
 /** All that one storage holds → an empty other one, of whichever engine: as one, or not at all. */
 import type { Transaction } from 'kysely'
 import { StartupFault } from '../errors.ts'
+import { step } from '../steps.ts'
 import type { Storage, Tables } from './database.ts'
 
 /** Each table, by the column that its rows are walked along. */
@@ -13,15 +14,20 @@ export type Counts = Readonly<Record<keyof Tables, number>>
 /** How many rows of each table. Nobody else writes to an SQLite source meanwhile. Throws a StartupFault. */
 export async function copyStorage (source: Storage, target: Storage): Promise<Counts> {
   const names = Object.keys(keyColumns) as (keyof Tables)[]
-  return await source.db.transaction().execute(async (from) => await target.db.transaction().execute(async (to) => {
+  const copied = await source.db.transaction().execute(async (from) => await target.db.transaction().execute(async (to) => {
     const counts = {} as Record<keyof Tables, number>
     for (const name of names) {
       const [row] = await to.selectFrom(name).selectAll().limit(1).execute()
       if (row !== undefined) throw new StartupFault(`the storage to copy to is not empty: it has rows in ${name}; choose another database, or another storageOptions.schema`)
     }
-    for (const name of names) counts[name] = await copyTable(from, to, name)
+    for (const name of names) {
+      counts[name] = await copyTable(from, to, name)
+      step('copy: table written')
+    }
     return counts
   }))
+  step('copy: committed')
+  return copied
 }
 
 async function copyTable (from: Transaction<Tables>, to: Transaction<Tables>, name: keyof Tables): Promise<number> {

@@ -1,6 +1,7 @@
 /** The schema's history. A new step is added at the end; one that has been released is never changed. */
 import { Migrator, sql, type Kysely, type Migration } from 'kysely'
 import { StartupFault } from '../errors.ts'
+import { step } from '../steps.ts'
 import type { SessionsTable } from './database.ts'
 
 export interface MigrateOptions {
@@ -14,10 +15,11 @@ export interface MigrateOptions {
 export async function migrate<Tables> (db: Kysely<Tables>, postgres?: MigrateOptions): Promise<void> {
   const migrator = new Migrator({
     db,
-    provider: { getMigrations: async () => migrationsIn(postgres?.schema ?? null) },
+    provider: { getMigrations: async () => toldOf(migrationsIn(postgres?.schema ?? null)) },
     ...postgres === undefined ? {} : { migrationTableSchema: postgres.schema },
   })
   const { error } = await migrator.migrateToLatest()
+  step('migration: all committed')
   if (error === undefined) return
   const fault = postgres?.explain(error) ?? null
   if (fault !== null) throw fault
@@ -29,6 +31,16 @@ export async function migrate<Tables> (db: Kysely<Tables>, postgres?: MigrateOpt
     throw new StartupFault('the storage is locked by another process; wait until that is done, or end it', { cause: error })
   }
   throw new StartupFault('the storage cannot be brought up to date; it must be writable, and not damaged', { cause: error })
+}
+
+function toldOf (migrations: Record<string, Migration>): Record<string, Migration> {
+  return Object.fromEntries(Object.entries(migrations).map(([name, { up }]) => [name, {
+    async up (db) {
+      step('migration: one begun')
+      await up(db)
+      step('migration: one applied')
+    },
+  }]))
 }
 
 /** `schema`: PostgreSQL's; null for SQLite. */

@@ -5,6 +5,7 @@ import type { Change, Storage, Tables } from './database.ts'
 import { migrate } from './migrations.ts'
 import type { PostgresOptions } from './postgres-url.ts'
 import { openSqliteDatabase } from './sqlite.ts'
+import { stepped } from './stepped-dialect.ts'
 
 /** Milliseconds between two looks for what other processes have written. */
 const POLL = 200
@@ -32,7 +33,7 @@ export async function openStorage (url: string, { patience = 5_000, postgres, wa
     throw new StartupFault('`storage` must name a file, as in sqlite:./data/gatewarden.db')
   }
   const { dialect, dataVersion } = openSqliteDatabase(path, { patience })
-  const db = new Kysely<Tables>({ dialect })
+  const db = new Kysely<Tables>({ dialect: stepped(dialect) })
   try {
     await migrate(db)
   } catch (error) {

@@ -8,6 +8,7 @@ import { openChannel, type Channel } from './postgres-channel.ts'
 import { codeOf, connectClient, openPool, type PostgresClient } from './postgres-connections.ts'
 import { connectFault, schemaFault } from './postgres-faults.ts'
 import { readPostgresUrl, type PostgresAddress, type PostgresOptions } from './postgres-url.ts'
+import { stepped } from './stepped-dialect.ts'
 
 export interface OpenPostgresOptions {
   readonly options: PostgresOptions
@@ -114,7 +115,7 @@ async function connectPatiently (address: PostgresAddress, connectTimeout: numbe
 }
 
 function databaseOf (pool: PostgresPool, schema: string): Kysely<Tables> {
-  return new Kysely<Tables>({ dialect: new LeanDialect({ pool }, schema) }).withSchema(schema)
+  return new Kysely<Tables>({ dialect: stepped(new LeanDialect({ pool }, schema)) }).withSchema(schema)
 }
 
 /** Kysely's own introspector reads every column of every schema, which in a large database takes longer than all else at a start. */

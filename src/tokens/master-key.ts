@@ -3,6 +3,7 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:cr
 import { closeSync, constants, fstatSync, fsyncSync, linkSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { StartupFault } from '../errors.ts'
+import { step } from '../steps.ts'
 
 export interface MasterKey {
   /** Where it was found, in an operator's words: for the fault that says it does not fit. */
@@ -116,6 +117,7 @@ function createKeyFile (path: string): boolean {
     } finally {
       closeSync(file)
     }
+    step('master key: draft written')
     try {
       linkSync(draft, path)
     } catch (error) {
@@ -125,6 +127,7 @@ function createKeyFile (path: string): boolean {
       unlinkSync(draft)
     }
     syncFolder(dirname(path))
+    step('master key: in place')
     return true
   } catch (error) {
     throw new StartupFault(`The master key file ${path} cannot be made (${codeOf(error)}): make its folder writable, on a file system with hard links, or set GATEWARDEN_MASTER_KEY`, { cause: error })

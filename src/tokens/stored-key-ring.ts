@@ -2,6 +2,7 @@
 import { createPrivateKey } from 'node:crypto'
 import type { Config } from '../config/schema.ts'
 import { Refusal, StartupFault } from '../errors.ts'
+import { step } from '../steps.ts'
 import type { Database, KeysTable } from '../storage/database.ts'
 import { asymmetricAlgorithm, type AsymmetricAlgorithm } from './algorithms.ts'
 import { generatePrivateKey, materialOf, type KeyMaterial } from './key-material.ts'
@@ -80,8 +81,11 @@ export async function openStoredKeyRing (options: StoredKeyRingOptions): Promise
       const time = now()
       const changes = plan(keys, time)
       if (changes === null) return false
+      step('keys: planned')
       const created = changes.create === null ? null : await createRow(algorithm, changes.create.activatesAt, time, sealingKey)
+      step('keys: key made')
       if (await commit(db, generation, changes, created)) {
+        step('keys: committed')
         await load()
         return true
       }
@@ -177,11 +181,15 @@ async function commit (db: Database, generation: string, changes: Changes, creat
       .where('key', '=', generationKey).where('value', '=', generation)
       .executeTakeFirst()
     if (numUpdatedRows !== 1n) return false
+    step('keys: ring taken')
     if (changes.remove.length > 0) await transaction.deleteFrom('keys').where('kid', 'in', changes.remove).execute()
+    step('keys: dead ones deleted')
     for (const { kid, activatesAt, expiresAt } of changes.move) {
       await transaction.updateTable('keys').set({ activates_at: activatesAt, expires_at: expiresAt }).where('kid', '=', kid).execute()
     }
+    step('keys: times moved')
     if (created !== null) await transaction.insertInto('keys').values(created).execute()
+    step('keys: next key written')
     return true
   })
 }

@@ -82,7 +82,7 @@ async function bareHashes (configFile: string, seconds: number): Promise<number>
   let count = 0
   await Promise.all(Array.from({ length: passwords.concurrency }, async () => {
     while (performance.now() - began < seconds * 1_000) {
-      await hasher.verify(hash, password)
+      await hasher.verify(password, hash)
       count++
     }
   }))

@@ -2,6 +2,7 @@
 import { rmSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { build } from 'esbuild'
+import { helperModules } from '../src/helper-module.ts'
 
 const root = resolve(import.meta.dirname, '..')
 for (const before of ['dist/cli', 'dist/cli.js', 'dist/cli.js.map']) rmSync(resolve(root, before), { recursive: true, force: true })
@@ -10,9 +11,8 @@ await build({
   absWorkingDir: root,
   entryPoints: [
     { in: 'src/cli.ts', out: 'cli' },
-    // Processes of their own, looked for beside the chunk that starts them.
-    { in: 'src/credentials/crypt-process.ts', out: 'cli/crypt-process' },
-    { in: 'src/storage/sqlite-process.ts', out: 'cli/sqlite-process' },
+    // Threads and processes of their own, looked for beside the chunk that starts them.
+    ...helperModules.map((name) => ({ in: `src/${name}.ts`, out: `cli/${name}` })),
   ],
   outdir: 'dist',
   // As deep as src/cli/: what looks for a file of the project from there finds it from here too.

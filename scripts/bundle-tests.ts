@@ -2,21 +2,26 @@
  * .test-bundle/: every test file, with what it imports in shared chunks. A test spends more time on finding and reading 1,400
  * modules than on testing, and there are many; `npm test` runs these. One file: `npx tap run test/x.test.ts`, as it stands.
  */
-import { readFileSync, rmSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
+import { helperModules } from '../src/helper-module.ts'
 
 const root = resolve(import.meta.dirname, '..')
 const { devDependencies } = JSON.parse(readFileSync(resolve(root, 'package.json'), 'utf8')) as { devDependencies: Record<string, string> }
 
+const tests = readdirSync(resolve(root, 'test'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.test.ts'))
+
 rmSync(resolve(root, '.test-bundle'), { recursive: true, force: true })
 await build({
   absWorkingDir: root,
-  entryPoints: ['test/**/*.test.ts'],
+  entryPoints: [
+    ...tests.map((file) => ({ in: `test/${file}`, out: file.slice(0, -'.ts'.length) })),
+    ...helperModules.map((name) => ({ in: `src/${name}.ts`, out: name })),
+  ],
   outdir: '.test-bundle',
-  outbase: 'test',
   bundle: true,
   splitting: true,
   format: 'esm',
@@ -38,7 +43,7 @@ await build({
           loader: 'ts',
           contents: text
             .replaceAll('import.meta.dirname', JSON.stringify(dirname(path)))
-            .replaceAll('import.meta.url', JSON.stringify(pathToFileURL(path).href)),
+            .replaceAll('import.meta.url', JSON.stringify(pathToFileURL(path.endsWith('/src/helper-module.ts') ? resolve(root, '.test-bundle/helper-module.js') : path).href)),
         }
       })
     },

@@ -1,5 +1,6 @@
 /** Work that would stop every request for as long as it takes, done in processes of their own: killed when it takes too long. */
 import { fork, type ChildProcess } from 'node:child_process'
+import { helperModule, type HelperName } from './helper-module.ts'
 
 export interface HelperProcesses<Task, Result> {
   /** Rejects with what the helper threw (its message and code), or with HelperTimeout. As many run at once as are asked for. */
@@ -8,9 +9,8 @@ export interface HelperProcesses<Task, Result> {
 }
 
 export interface HelperOptions {
-  /** Without its ending: beside the file whose `import.meta.url` is `from`. It calls `serveHelper`. */
-  readonly module: string
-  readonly from: string
+  /** It calls `serveHelper`. */
+  readonly module: HelperName
   readonly parameters?: readonly string[]
   /** Milliseconds of one task. What cannot be interrupted from within (a query of SQLite) ends with its process. */
   readonly timeout: number
@@ -24,16 +24,15 @@ type Answer<Result> = { readonly ready: true } | { readonly result: Result } | {
 const longestStart = 10_000
 const longestIdle = 30_000
 
-export function createHelperProcesses<Task, Result> ({ module, from, parameters = [], timeout }: HelperOptions): HelperProcesses<Task, Result> {
-  const file = new URL(`${module}${from.endsWith('.ts') ? '.ts' : '.js'}`, from)
+export function createHelperProcesses<Task, Result> ({ module, parameters = [], timeout }: HelperOptions): HelperProcesses<Task, Result> {
+  const { url, execArgv } = helperModule(module)
   const idle: { readonly child: ChildProcess, readonly timer: NodeJS.Timeout }[] = []
   const all = new Set<ChildProcess>()
 
   async function start (): Promise<ChildProcess> {
-    const child = fork(file, parameters, {
+    const child = fork(url, parameters, {
       // Of a debugger's port there is one; of this process's secrets a helper needs none. Ctrl-C is for the gateway alone.
-      // From a checkout's source, Node 20 needs tsx to read it.
-      execArgv: [...process.execArgv.filter((argument) => !argument.startsWith('--inspect')), ...from.endsWith('.ts') ? ['--import', 'tsx'] : []],
+      execArgv: [...process.execArgv.filter((argument) => !argument.startsWith('--inspect')), ...execArgv],
       env: {},
       detached: true,
       serialization: 'advanced',

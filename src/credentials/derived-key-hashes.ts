@@ -1,5 +1,5 @@
 /** scrypt and PBKDF2 as they stand in tables: PHC strings, passlib's, Django's, Werkzeug's, and ASP.NET Identity's bytes. */
-import { pbkdf2, scrypt, timingSafeEqual } from 'node:crypto'
+import { pbkdf2Sync, scryptSync, timingSafeEqual } from 'node:crypto'
 
 export type DerivedKeyHash =
   | { readonly kind: 'scrypt', readonly n: number, readonly r: number, readonly p: number, readonly salt: Buffer, readonly key: Buffer }
@@ -26,19 +26,15 @@ function whole (read: DerivedKeyHash | null): DerivedKeyHash | null {
   return read?.kind === 'pbkdf2' && read.key.length !== digestLengths[read.digest] ? null : read
 }
 
-export async function derivedKeyMatches (password: string, hash: DerivedKeyHash): Promise<boolean> {
-  return timingSafeEqual(await derive(password, hash), hash.key)
+/** Takes as long as the hash asks for. */
+export function derivedKeyMatches (password: string, hash: DerivedKeyHash): boolean {
+  return timingSafeEqual(derive(password, hash), hash.key)
 }
 
-async function derive (password: string, hash: DerivedKeyHash): Promise<Buffer> {
-  return await new Promise((resolve, reject) => {
-    const done = (error: Error | null, key: Buffer) => { if (error === null) resolve(key); else reject(error) }
-    if (hash.kind === 'pbkdf2') pbkdf2(password, hash.salt, hash.iterations, hash.key.length, hash.digest, done)
-    else {
-      const { n, r, p } = hash
-      scrypt(password, hash.salt, hash.key.length, { N: n, r, p, maxmem: 128 * r * (n + p + 2) + 1024 }, done)
-    }
-  })
+function derive (password: string, hash: DerivedKeyHash): Buffer {
+  if (hash.kind === 'pbkdf2') return pbkdf2Sync(password, hash.salt, hash.iterations, hash.key.length, hash.digest)
+  const { n, r, p } = hash
+  return scryptSync(password, hash.salt, hash.key.length, { N: n, r, p, maxmem: 128 * r * (n + p + 2) + 1024 })
 }
 
 function readPhc (hash: string): DerivedKeyHash | null {

@@ -1,11 +1,9 @@
 /** A password hash as it stands in somebody's table → its kind, its cost, and whether a password matches it. Bounds on what it may ask. */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { verify as argon2Verify } from '@node-rs/argon2'
-import { verify as bcryptVerify } from '@node-rs/bcrypt'
-import { createHelperProcesses } from '../helper-process.ts'
-import type { CryptTask } from './crypt-process.ts'
+import { createRequire } from 'node:module'
+import apacheMd5 from 'apache-md5'
 import { derivedKeyMatches, digestLengths, readDerivedKeyHash, type DerivedKeyHash } from './derived-key-hashes.ts'
-import { defaultRounds } from './sha-crypt.ts'
+import { defaultRounds, shaCrypt } from './sha-crypt.ts'
 
 export type HashKind = 'argon2id' | 'argon2i' | 'argon2d' | 'bcrypt' | 'scrypt' | 'pbkdf2' | 'sha-crypt' | 'md5-crypt' | 'sha1'
 
@@ -13,7 +11,8 @@ export interface ReadableHash {
   readonly kind: HashKind
   /** About how many milliseconds of one core it takes to check: only its order and the bound count. */
   readonly cost: number
-  matches (password: string): Promise<boolean>
+  /** Takes that long: for hash-thread.ts alone. */
+  matches (password: string): boolean
 }
 
 export type HashReading = ReadableHash | { readonly fault: string }
@@ -21,8 +20,18 @@ export type HashReading = ReadableHash | { readonly fault: string }
 /** Milliseconds of one core: whoever wrote the hash into the table gets no more of this machine for a guess. */
 const mostCost = 4_000
 
-/** The last part of the hash for SHA, the whole hash for MD5. How many run at once is bounded by the bulkhead in front (password-hash.ts). */
-const crypt = createHelperProcesses<CryptTask, string>({ module: './crypt-process', from: import.meta.url, timeout: 5 * mostCost }).run
+/** Binaries, which only those who hash load. */
+const load = createRequire(import.meta.url)
+const argon2 = () => load('@node-rs/argon2') as typeof import('@node-rs/argon2')
+const bcrypt = () => load('@node-rs/bcrypt') as typeof import('@node-rs/bcrypt')
+
+/** The package is CommonJS whose types tell of an ES module: what is imported is the function itself. */
+const md5Crypt = apacheMd5 as unknown as (password: string, salt: string) => string
+
+/** PHC string. The library's default kind is argon2id, which RFC 9106 §4 recommends. Takes long: for hash-thread.ts alone. */
+export function makeHash (password: string, parameters: Argon2Parameters): string {
+  return argon2().hashSync(password, parameters)
+}
 
 /** A hash of no kind that is read here, or one out of bounds, is a fault in words that hold nothing of it. */
 export function readHash (hash: string): HashReading {
@@ -69,8 +78,14 @@ function readArgon2 (hash: string): HashReading | null {
   return {
     kind,
     cost: memoryCost * timeCost / 5_500,
-    // Malformed in a way that only the library sees: it throws.
-    matches: async (password) => await argon2Verify(hash, password).catch(() => false),
+    matches (password) {
+      try {
+        return argon2().verifySync(hash, password)
+      } catch {
+        // Malformed in a way that only the library sees.
+        return false
+      }
+    },
   }
 }
 
@@ -79,9 +94,9 @@ function readBcrypt (hash: string, before = (password: string) => password): Has
   return {
     kind: 'bcrypt',
     cost: 2 ** Number(hash.slice(4, 6)) * 0.06,
-    async matches (password) {
+    matches (password) {
       const given = before(password)
-      const matches = await bcryptVerify(given, hash)
+      const matches = bcrypt().verifySync(given, hash)
       // bcrypt reads 72 bytes and passes over the rest: then `password` + anything would do for a long password. Refused after the
       // work, or a long guess would be answered sooner where a user is known than where a decoy of another kind is hashed.
       return matches && Buffer.byteLength(given) <= 72
@@ -90,7 +105,7 @@ function readBcrypt (hash: string, before = (password: string) => password): Has
 }
 
 function readDerived (hash: DerivedKeyHash): HashReading {
-  const matches = async (password: string) => await derivedKeyMatches(password, hash)
+  const matches = (password: string) => derivedKeyMatches(password, hash)
   if (hash.kind === 'pbkdf2') {
     if (hash.iterations < 1) return { fault: 'has no iterations (pbkdf2)' }
     return { kind: 'pbkdf2', cost: hash.iterations * Math.ceil(hash.key.length / digestLengths[hash.digest]) * 0.0005, matches }
@@ -110,17 +125,18 @@ function readShaCrypt (hash: string): HashReading | null {
   const algorithm = kind === '5' ? 'sha256' : 'sha512'
   // Below a thousand crypt(3) takes a thousand, and then writes that.
   if (rounds < 1_000 || expected.length !== (kind === '5' ? 43 : 86)) return null
-  return { kind: 'sha-crypt', cost: rounds * 0.002, matches: async (password) => sameText(await crypt({ algorithm, rounds, salt, password }), expected) }
+  return { kind: 'sha-crypt', cost: rounds * 0.002, matches: (password) => sameText(shaCrypt(password, { algorithm, rounds, salt }), expected) }
 }
 
 function readMd5Crypt (hash: string): HashReading | null {
   if (!/^\$(?:apr1|1)\$[./A-Za-z0-9]{0,8}\$[./A-Za-z0-9]{22}$/.test(hash)) return null
-  return { kind: 'md5-crypt', cost: 2, matches: async (password) => sameText(await crypt({ algorithm: 'md5', password, hash }), hash) }
+  // Of each UTF-16 unit the package takes the low byte alone: to it, `ā` is U+0001. Bytes it takes as they are.
+  return { kind: 'md5-crypt', cost: 2, matches: (password) => sameText(md5Crypt(Buffer.from(password).toString('latin1'), hash), hash) }
 }
 
 function readSha1 (hash: string): HashReading | null {
   if (!/^\{SHA\}[A-Za-z0-9+/]{27}=$/.test(hash)) return null
-  return { kind: 'sha1', cost: 0.01, matches: async (password) => sameText(`{SHA}${createHash('sha1').update(password).digest('base64')}`, hash) }
+  return { kind: 'sha1', cost: 0.01, matches: (password) => sameText(`{SHA}${createHash('sha1').update(password).digest('base64')}`, hash) }
 }
 
 function sameText (one: string, other: string): boolean {

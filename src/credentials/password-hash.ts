@@ -1,8 +1,10 @@
 /** The one kind of password hash that is written, the check of every kind that is read, and the bulkhead that all go through. */
-import { hash as argon2Hash } from '@node-rs/argon2'
+import { randomBytes } from 'node:crypto'
 import type { Config } from '../config/schema.ts'
+import { createHelperThreads } from '../helper-thread.ts'
 import { createBulkhead } from './bulkhead.ts'
 import { argon2Parameters, readHash, type Argon2Parameters } from './hash-kinds.ts'
+import type { HashTask } from './hash-thread.ts'
 
 export interface PasswordHasher {
   /** PHC string, argon2id. */
@@ -14,35 +16,31 @@ export interface PasswordHasher {
   stats (): { readonly running: number, readonly queued: number, readonly rejected: number }
 }
 
+/** One set for the process: an application after a reload goes on with those that are there. */
+const threads = createHelperThreads<HashTask, string | boolean>('credentials/hash-thread')
+
 export function createPasswordHasher (config: Config['passwords']): PasswordHasher {
   const bulkhead = createBulkhead(config)
-  // In KiB. The library's default kind is argon2id, which RFC 9106 §4 recommends.
+  // In KiB.
   const parameters = { memoryCost: Math.max(8, Math.floor(config.memory / 1024)), timeCost: config.iterations, parallelism: 1 }
-  // Made before anybody asks: the first unknown user would else wait for two hashes.
-  let own = ownHash()
+  const nobodys = hashOfNothing(parameters)
 
-  async function ownHash (): Promise<string> {
-    return await argon2Hash('the password of nobody', parameters)
+  async function check (password: string, hash: string): Promise<boolean> {
+    return await bulkhead.run(async () => await threads.run({ what: 'verify', password, hash })) === true
   }
-  own.catch(() => {})
 
   return {
-    hash: async (password) => await bulkhead.run(async () => await argon2Hash(password, parameters)),
-    async verify (password, hash) {
-      const matches = await bulkhead.run(async () => await verifyHash(password, hash))
-      return { matches, outdated: isWeaker(hash, parameters) }
-    },
-    async decoy (password, like) {
-      const hash = like ?? await own.catch(async () => await (own = ownHash()))
-      await bulkhead.run(async () => await verifyHash(password, hash))
-    },
+    hash: async (password) => String(await bulkhead.run(async () => await threads.run({ what: 'make', password, parameters }))),
+    verify: async (password, hash) => ({ matches: await check(password, hash), outdated: isWeaker(hash, parameters) }),
+    decoy: async (password, like) => { await check(password, like ?? nobodys) },
     stats: bulkhead.stats,
   }
 }
 
-async function verifyHash (password: string, hash: string): Promise<boolean> {
-  const read = readHash(hash)
-  return !('fault' in read) && await read.matches(password)
+/** Takes as long as any hash of these parameters, and is that of no password that anybody knows. */
+function hashOfNothing ({ memoryCost, timeCost, parallelism }: Argon2Parameters): string {
+  const random = (bytes: number) => randomBytes(bytes).toString('base64').replaceAll('=', '')
+  return `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$${random(16)}$${random(32)}`
 }
 
 function isWeaker (hash: string, wanted: Argon2Parameters): boolean {

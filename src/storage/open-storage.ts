@@ -32,7 +32,7 @@ export async function openStorage (url: string, { patience = 5_000, postgres, wa
   if (path === '' || path.startsWith(':memory:') || path.startsWith('file:')) {
     throw new StartupFault('`storage` must name a file, as in sqlite:./data/gatewarden.db')
   }
-  const { dialect, dataVersion } = openSqliteDatabase(path, { patience })
+  const { dialect, dataVersion } = await openSqliteDatabase(path, { patience })
   const db = new Kysely<Tables>({ dialect: stepped(dialect) })
   try {
     await migrate(db)
@@ -42,20 +42,27 @@ export async function openStorage (url: string, { patience = 5_000, postgres, wa
   }
 
   const listeners = new Set<(change: Change) => void>()
-  let seen = dataVersion()
+  let seen = await dataVersion()
   let toldUntil = performance.now()
-  const poll = setInterval(() => {
+  let looking = false
+  async function look (): Promise<void> {
+    if (looking) return
+    looking = true
+    const lookedAt = performance.now()
     try {
-      const version = dataVersion()
-      toldUntil = performance.now()
+      const version = await dataVersion()
+      toldUntil = lookedAt
       if (version === seen) return
       seen = version
     } catch {
       // Cannot be read just now: the next look finds what has changed since.
       return
+    } finally {
+      looking = false
     }
     for (const listener of listeners) listener({ kind: 'anything', missed: false })
-  }, POLL)
+  }
+  const poll = setInterval(() => { void look() }, POLL)
   poll.unref()
 
   return {

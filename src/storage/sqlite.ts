@@ -1,36 +1,41 @@
-/** SQLite as a Kysely dialect: one connection, one query or transaction at a time, every commit on the disk. */
-import { chmodSync, mkdirSync, statSync } from 'node:fs'
+/** SQLite as a Kysely dialect: the file is prepared here, and then a thread of its own has it. */
+import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
-  CompiledQuery, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler,
-  type DatabaseConnection, type Dialect, type Driver, type QueryResult,
+  SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler,
+  type CompiledQuery, type DatabaseConnection, type Dialect, type Driver, type QueryResult,
 } from 'kysely'
 import { StartupFault } from '../errors.ts'
-import { openSqlite, type SqliteConnection, type SqliteStatement, type SqliteValue } from './sqlite-driver.ts'
+import { startThread } from '../helper-module.ts'
+import type { Answer, Task } from './group-commit.ts'
+import type { SqliteValue } from './sqlite-driver.ts'
+import type { FromSqliteThread, SqliteThreadData, ToSqliteThread } from './sqlite-thread.ts'
 
 export interface SqliteDatabase {
   readonly dialect: Dialect
-  /** Another text, and something has been written: by this connection, or committed by another one. */
-  dataVersion (): string
+  /** Another text, and something has been written: by this process, or committed by another one. */
+  dataVersion (): Promise<string>
 }
 
 /**
  * Makes the folder (0700) and the file (0600) where they are missing. Throws a StartupFault.
  * `patience`: milliseconds that a query waits for another process to let go of the file.
  */
-export function openSqliteDatabase (path: string, { patience }: { readonly patience: number }): SqliteDatabase {
-  const connection = connect(path)
-  const ofOthers = connection.prepare('PRAGMA data_version')
-  const own = connection.prepare('SELECT total_changes() AS changes')
+export async function openSqliteDatabase (path: string, { patience }: { readonly patience: number }): Promise<SqliteDatabase> {
+  prepareFile(path)
+  const thread = await openThread({ path, patience })
   return {
     dialect: {
       createAdapter: () => new TransactionalSqliteAdapter(),
-      createDriver: () => createDriver(connection, patience),
+      createDriver: () => createDriver(thread),
       createIntrospector: (db) => new SqliteIntrospector(db),
       createQueryCompiler: () => new SqliteQueryCompiler(),
     },
-    dataVersion: () => `${String(ofOthers.all()[0]?.['data_version'])} ${String(own.all()[0]?.['changes'])}`,
+    async dataVersion () {
+      const { rows } = await thread.ask({ what: 'version' })
+      return String(rows[0]?.['version'])
+    },
   }
 }
 
@@ -39,35 +44,23 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
   override get supportsTransactionalDdl (): boolean { return true }
 }
 
-function connect (path: string): SqliteConnection {
+function prepareFile (path: string): void {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   } catch (error) {
     throw new StartupFault(`the folder of the storage cannot be made: ${dirname(path)} (${codeOf(error)}); choose another path in \`storage\`, or allow this one to be written`, { cause: error })
   }
-  const umask = process.umask(0o077)
-  let connection: SqliteConnection | null = null
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
+    throw new StartupFault(`the storage is a folder: ${path}; \`storage\` names a file, such as sqlite:${path}/gatewarden.db`)
+  }
   try {
-    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
-      throw new StartupFault(`the storage is a folder: ${path}; \`storage\` names a file, such as sqlite:${path}/gatewarden.db`)
-    }
-    connection = openSqlite(path)
-    connection.exec('PRAGMA busy_timeout = 5000')
-    connection.exec('PRAGMA journal_mode = WAL')
-    // In WAL mode NORMAL would lose the last commits in a power failure, and with them refresh tokens already given out.
-    connection.exec('PRAGMA synchronous = FULL')
-    connection.exec('PRAGMA foreign_keys = ON')
-    // From here on the driver waits: SQLite's own waiting stops the whole process, and with it requests that need no storage.
-    connection.exec('PRAGMA busy_timeout = 5')
+    // What SQLite makes beside it has the mode of the file.
+    closeSync(openSync(path, 'a', 0o600))
     for (const file of [path, `${path}-wal`, `${path}-shm`]) {
       if (statSync(file, { throwIfNoEntry: false }) !== undefined) chmodSync(file, 0o600)
     }
-    return connection
   } catch (error) {
-    connection?.close()
-    throw error instanceof StartupFault ? error : openFault(path, error)
-  } finally {
-    process.umask(umask)
+    throw openFault(path, error, 0)
   }
 }
 
@@ -75,100 +68,151 @@ const SQLITE_BUSY = 5
 const SQLITE_CORRUPT = 11
 const SQLITE_NOTADB = 26
 
-function openFault (path: string, error: unknown): StartupFault {
-  const number = numberOf(error)
-  if (number === SQLITE_CORRUPT || number === SQLITE_NOTADB) {
+function openFault (path: string, error: unknown, errcode: number): StartupFault {
+  if (errcode === SQLITE_CORRUPT || errcode === SQLITE_NOTADB) {
     return new StartupFault(`the storage is damaged, or not a SQLite database: ${path}; restore it from a backup, or move it away to begin anew`, { cause: error })
   }
-  if (number === SQLITE_BUSY) {
+  if (errcode === SQLITE_BUSY) {
     return new StartupFault(`the storage is locked by another process: ${path}; wait until that is done, or end it`, { cause: error })
   }
   return new StartupFault(`the storage cannot be opened: ${path}; it and its folder must be writable for this user`, { cause: error })
-}
-
-/** SQLite's number for what went wrong, without the details in its upper bits; 0 for what is not SQLite's. */
-function numberOf (error: unknown): number {
-  return error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0
 }
 
 function codeOf (error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
 }
 
-/** One connection, so that what a transaction has begun no other query gets in between of. */
-function createDriver (sqlite: SqliteConnection, patience: number): Driver {
-  const statements = new Map<string, SqliteStatement>()
-  function execute<Row> ({ sql, parameters }: CompiledQuery): QueryResult<Row> {
-    let statement = statements.get(sql)
-    if (statement === undefined) {
-      statement = sqlite.prepare(sql)
-      if (statements.size < 256) statements.set(sql, statement)
+type Rows = Extract<Answer, { rows: unknown }>
+type Unnumbered<T> = T extends Task ? Omit<T, 'id'> : never
+
+interface SqliteThread {
+  /** Rejects with what SQLite threw, `errcode` included. */
+  ask (task: Unnumbered<Task>): Promise<Rows>
+  /** All that was asked before is answered first. */
+  close (): Promise<void>
+}
+
+async function openThread (data: SqliteThreadData): Promise<SqliteThread> {
+  const worker = startThread('storage/sqlite-thread', data)
+  const asked = new Map<number, { resolve (rows: Rows): void, reject (error: Error): void }>()
+  let count = 0
+  let outbox: Task[] = []
+  let gone: Error | null = null
+
+  const exited = new Promise<void>((resolve) => {
+    worker.once('exit', () => {
+      gone ??= new Error('the storage has been closed')
+      for (const { reject } of asked.values()) reject(gone)
+      asked.clear()
+      resolve()
+    })
+  })
+  await new Promise<void>((resolve, reject) => {
+    worker.once('error', reject)
+    worker.once('message', (message: FromSqliteThread) => {
+      if (!('opened' in message) || message.opened) resolve()
+      else reject(openFault(data.path, Object.assign(new Error(message.error), { errcode: message.errcode }), message.errcode))
+    })
+  }).catch(async (error: unknown) => {
+    await exited
+    throw error instanceof StartupFault ? error : openFault(data.path, error, 0)
+  })
+
+  worker.removeAllListeners('error')
+  worker.on('message', (answers: readonly Answer[]) => {
+    for (const answer of answers) {
+      const waiting = asked.get(answer.id)
+      asked.delete(answer.id)
+      if ('error' in answer) waiting?.reject(Object.assign(new Error(answer.error), { errcode: answer.errcode }))
+      else waiting?.resolve(answer)
     }
-    const values = parameters as readonly SqliteValue[]
-    if (statement.columns().length > 0) {
-      // Rows have no prototype; a copy makes them plain objects.
-      return { rows: statement.all(...values).map((row) => ({ ...row })) as Row[] }
-    }
-    const { changes, lastInsertRowid } = statement.run(...values)
-    return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) }
+    // It keeps the process alive as long as somebody waits for it.
+    if (asked.size === 0) worker.unref()
+  })
+  worker.unref()
+
+  function send (): void {
+    const message: ToSqliteThread = outbox
+    outbox = []
+    if (message.length > 0) worker.postMessage(message)
   }
 
-  const connection: DatabaseConnection = {
-    async executeQuery<Row> (query: CompiledQuery): Promise<QueryResult<Row>> {
-      const until = performance.now() + patience
-      for (;;) {
-        try {
-          return execute<Row>(query)
-        } catch (error) {
-          // Nothing has been done then, and can be tried again.
-          if (numberOf(error) !== SQLITE_BUSY || performance.now() >= until) throw error
-        }
-        await pause(10)
-      }
+  return {
+    async ask (task) {
+      if (gone !== null) throw gone
+      return await new Promise((resolve, reject) => {
+        const id = count++
+        if (asked.size === 0) worker.ref()
+        asked.set(id, { resolve, reject })
+        // What is asked in one turn of the loop goes over together, and onto the disk together.
+        if (outbox.push({ id, ...task }) === 1) setImmediate(send)
+      })
     },
-    async * streamQuery () {
-      throw new Error('SQLite queries are not streamed')
+    async close () {
+      if (gone === null) {
+        send()
+        gone = new Error('the storage has been closed')
+        worker.ref()
+        worker.postMessage('close' satisfies ToSqliteThread)
+      }
+      await exited
     },
   }
-  const raw = async (sql: string) => { await connection.executeQuery(CompiledQuery.raw(sql)) }
-  let last: Promise<void> = Promise.resolve()
-  let release: () => void = () => {}
+}
+
+interface SqliteConnection extends DatabaseConnection {
+  /** The number of its transaction; null outside of one. */
+  unit: number | null
+}
+
+function createDriver (thread: SqliteThread): Driver {
+  let units = 0
+  let inUse = 0
+  let released: () => void = () => {}
+
+  function createConnection (): SqliteConnection {
+    return {
+      unit: null,
+      async executeQuery<Row> ({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
+        const { rows, changes, insertId } = await thread.ask({ what: 'query', unit: this.unit, sql, parameters: parameters as readonly SqliteValue[] })
+        return {
+          rows: rows as Row[],
+          ...changes === undefined ? {} : { numAffectedRows: BigInt(changes) },
+          ...insertId === undefined ? {} : { insertId: BigInt(insertId) },
+        }
+      },
+      async * streamQuery () {
+        throw new Error('SQLite queries are not streamed')
+      },
+    }
+  }
+
+  async function end (connection: DatabaseConnection, what: 'commit' | 'rollback'): Promise<void> {
+    const { unit } = connection as SqliteConnection
+    if (unit !== null) await thread.ask({ what, unit })
+  }
 
   return {
     async init () {},
     async acquireConnection () {
-      const before = last
-      let done: () => void = () => {}
-      last = new Promise((resolve) => { done = resolve })
-      await before
-      release = done
-      return connection
+      inUse++
+      return createConnection()
     },
-    async releaseConnection () { release() },
-    // IMMEDIATE: a transaction that reads first and writes then would else fail where another process has written in between.
-    async beginTransaction () { await raw('BEGIN IMMEDIATE') },
-    async commitTransaction () { await raw('COMMIT') },
-    async rollbackTransaction () {
-      try {
-        await raw('ROLLBACK')
-      } catch (error) {
-        // After a full disk or an I/O error SQLite has rolled back by itself; a fault here would hide the one that counts.
-        if (!(error instanceof Error && error.message.includes('no transaction is active'))) throw error
-      }
+    async releaseConnection () {
+      if (--inUse === 0) released()
     },
+    async beginTransaction (connection) {
+      const unit = units++
+      await thread.ask({ what: 'begin', unit })
+      ;(connection as SqliteConnection).unit = unit
+    },
+    async commitTransaction (connection) { await end(connection, 'commit') },
+    async rollbackTransaction (connection) { await end(connection, 'rollback') },
     async destroy () {
-      // What was asked for before is still answered.
-      await last
-      statements.clear()
-      // Node 20's stand-in keeps the file open until its statements are collected, and would leave all that is new in the log:
-      // whoever copies the one file after a clean stop would copy an old state.
-      try {
-        sqlite.exec('PRAGMA busy_timeout = 200')
-        sqlite.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-      } catch {
-        // A disk that is full or gone: the log keeps what it has.
-      }
-      sqlite.close()
+      // What was asked for before is still answered; Kysely is on its way with it for a few microtasks.
+      await nextTurn()
+      if (inUse > 0) await new Promise<void>((resolve) => { released = resolve })
+      await thread.close()
     },
   }
 }

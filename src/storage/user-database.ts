@@ -94,7 +94,7 @@ function openSqlite ({ url, timeout, connections, writable }: UserDatabaseOption
   const path = url.slice('sqlite:'.length)
   // SQLite answers at once or stops the process that asked: the requests would wait with it, and no timer could end it.
   const helpers = createHelperProcesses<SqliteTask, SqliteTaskResult>({
-    module: './sqlite-process', from: import.meta.url, parameters: [path, writable ? 'writable' : 'read-only', String(timeout)], timeout,
+    module: 'storage/sqlite-process', parameters: [path, writable ? 'writable' : 'read-only', String(timeout)], timeout,
   })
   let busy = 0
   const run = async (task: SqliteTask) => {

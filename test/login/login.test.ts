@@ -130,7 +130,7 @@ t.test('too many failures are 429 too_many_attempts with Retry-After, and told t
 })
 
 t.test('when more passwords come than can be hashed, the rest is 503 and counts as no failure', async (t) => {
-  const rig = await startLogin(t, { passwords: { ...defaults.passwords, concurrency: 1, queue: 1 }, throttle: { ...defaults.throttle, attempts: 3, attemptsPerAddress: 5 } })
+  const rig = await startLogin(t, { passwords: { ...defaults.passwords, memory: 64 * 1024 ** 2, concurrency: 1, queue: 1 }, throttle: { ...defaults.throttle, attempts: 3, attemptsPerAddress: 5 } })
   const answers = await Promise.all(Array.from({ length: 12 }, () => rig.call('POST', '/auth/login', { json: { username: 'alice', password } })))
   const busy = answers.filter(({ statusCode }) => statusCode === 503)
   t.ok(busy.length > 0)

@@ -1,6 +1,8 @@
 /** A password hash as it stands in somebody's table → its kind, its cost, and whether a password matches it. Bounds on what it may ask. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createRequire } from 'node:module'
+import type * as Argon2 from '@node-rs/argon2'
+import type * as Bcrypt from '@node-rs/bcrypt'
 import apacheMd5 from 'apache-md5'
 import { derivedKeyMatches, digestLengths, readDerivedKeyHash, type DerivedKeyHash } from './derived-key-hashes.ts'
 import { defaultRounds, shaCrypt } from './sha-crypt.ts'
@@ -22,8 +24,8 @@ const mostCost = 4_000
 
 /** Binaries, which only those who hash load. */
 const load = createRequire(import.meta.url)
-const argon2 = () => load('@node-rs/argon2') as typeof import('@node-rs/argon2')
-const bcrypt = () => load('@node-rs/bcrypt') as typeof import('@node-rs/bcrypt')
+const argon2 = () => load('@node-rs/argon2') as Pick<typeof Argon2, 'hashSync' | 'verifySync'>
+const bcrypt = () => load('@node-rs/bcrypt') as Pick<typeof Bcrypt, 'verifySync'>
 
 /** The package is CommonJS whose types tell of an ES module: what is imported is the function itself. */
 const md5Crypt = apacheMd5 as unknown as (password: string, salt: string) => string

@@ -102,3 +102,13 @@ t.test('no more at a time than configured, no more waiting, none for long; who i
   }
   t.strictSame(busy.stats(), { running: 0, queued: 0, rejected: 3 })
 })
+
+t.test('no check stops the requests, of whatever kind the hash is', async (t) => {
+  for (const hash of [`$6$rounds=200000$saltsalt$${'a'.repeat(86)}`, await bcryptHash(password, 11), await createPasswordHasher({ ...defaults.passwords, memory: 64 * 1024 ** 2, iterations: 8 }).hash(password)]) {
+    let turns = 0
+    const timer = setInterval(() => { turns++ }, 5)
+    await hasher.verify('x', hash)
+    clearInterval(timer)
+    t.ok(turns > 5, `${turns} turns: ${hash.slice(0, 10)}`)
+  }
+})

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { isIPv6 } from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { sql } from 'kysely'
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
@@ -46,6 +47,9 @@ const reasons: Readonly<Record<Counter['kind'], string>> = {
 
 /** Milliseconds that an address stays known to an account after its last success. */
 const KNOWN_FOR = 90 * 24 * 3_600_000
+
+/** Rows that one step of the cleaning deletes: logins come between two steps. */
+const BATCH = 500
 
 /** What an attempt is counted by, how many failures that takes before it delays, and how long it delays at most. */
 interface Counter {
@@ -171,8 +175,14 @@ export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle 
       }
     },
     async clean () {
-      await db.deleteFrom('login_attempts').where('last_failure_at', '<', now() - config.window - config.maximumDelay).execute()
-      await db.deleteFrom('known_origins').where('last_success_at', '<', now() - KNOWN_FOR).execute()
+      const attemptsBefore = now() - config.window - config.maximumDelay
+      await inBatches(async () => await db.deleteFrom('login_attempts').where('last_failure_at', '<', attemptsBefore)
+        .where('key', 'in', db.selectFrom('login_attempts').select('key').where('last_failure_at', '<', attemptsBefore).orderBy('last_failure_at').limit(BATCH))
+        .executeTakeFirst())
+      const originsBefore = now() - KNOWN_FOR
+      await inBatches(async () => await db.deleteFrom('known_origins').where('last_success_at', '<', originsBefore)
+        .where('key', 'in', db.selectFrom('known_origins').select('key').where('last_success_at', '<', originsBefore).orderBy('last_success_at').limit(BATCH))
+        .executeTakeFirst())
     },
   }
 }
@@ -214,6 +224,10 @@ function createUndecided () {
       }
     },
   }
+}
+
+async function inBatches (deleteSome: () => Promise<{ readonly numDeletedRows: bigint }>): Promise<void> {
+  while ((await deleteSome()).numDeletedRows > 0n) await nextTurn()
 }
 
 function createTurns (): <Result>(work: () => Promise<Result>) => Promise<Result> {

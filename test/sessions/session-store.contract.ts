@@ -1,4 +1,5 @@
 /** What the sessions' rows promise over any storage engine: to be run on each. */
+import { CompiledQuery, sql } from 'kysely'
 import type { Test } from 'tap'
 import { createSessionStore, endSessionsOf, type Session } from '../../src/sessions/session-store.ts'
 import { someTime } from '../helpers/tokens.ts'
@@ -99,6 +100,39 @@ export function sessionStoreContract (open: OpenStorage): (t: Test) => Promise<v
       t.equal(await store.deleteDead(someTime, someTime - 100, 4), 2)
       t.equal(await store.deleteDead(someTime, someTime - 100, 4), 0)
       for (const id of ['just expired', 'ended just now', 'live', 'of a token that may live, ended_at', 'of a token that may live, expires_at']) t.ok(await store.find(id), id)
+    })
+
+    await t.test('finds sessions, those of a subject and dead ones by an index, however many there are', async (t) => {
+      const { db, engine } = await closing(t, open)
+      const asked: CompiledQuery[] = []
+      const store = createSessionStore(db.withPlugin({
+        transformQuery ({ node, queryId }) {
+          asked.push(db.getExecutor().compileQuery(node, queryId))
+          return node
+        },
+        transformResult: async ({ result }) => result,
+      }))
+      await store.find('session')
+      await store.live('alice', someTime)
+      await store.end('session', 'logout', someTime)
+      await store.rotate({ id: 'session', generation: 0, tokenHash: '', successorHash: '', recentRotations: '[]', accessUntil: 7, time: someTime })
+      await store.deleteDead(someTime, someTime, 10)
+      const plans = await db.transaction().execute(async (transaction) => {
+        // An empty table is read as a whole where that is allowed.
+        if (engine === 'postgres') await sql`set local enable_seqscan = off`.execute(transaction)
+        const explain = engine === 'postgres' ? 'explain' : 'explain query plan'
+        const texts: string[] = []
+        // Those within another query are told of on their own as well.
+        for (const query of asked.filter((one) => /sessions/.test(one.sql) && !one.sql.startsWith('select "id"'))) {
+          texts.push(JSON.stringify((await transaction.executeQuery(CompiledQuery.raw(`${explain} ${query.sql}`, [...query.parameters]))).rows))
+        }
+        return texts
+      })
+      t.equal(plans.length, 6)
+      for (const plan of plans) t.notMatch(plan, /Seq Scan on sessions|SCAN sessions(?! USING)/)
+      t.match(plans[1], /sessions_by_subject/)
+      t.match(plans[4], /sessions_by_expiry/)
+      t.match(plans[5], /sessions_by_end/)
     })
 
     await t.test('twenty parallel refreshes of one token: one rotation, twenty equal answers, nobody logged out', async (t) => {

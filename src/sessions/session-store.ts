@@ -83,7 +83,7 @@ export function createSessionStore (db: Database): SessionStore {
       return await db.transaction().execute(async (transaction) => {
         // Replicas that clean at once would each find the same rows, and wait for each other's in any order.
         await lockAlone(transaction, 'cleaning of sessions')
-        // One after the other, each along its index: for both at once PostgreSQL reads the whole table where little is dead.
+        // One after the other, each along its index: for both at once PostgreSQL may read the whole table, over and over as it empties.
         const expired = await deleteAlong('expires_at', Math.min(time, endedBefore), limit)
         return expired === limit ? expired : expired + await deleteAlong('ended_at', endedBefore, limit - expired)
 

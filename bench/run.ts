@@ -13,7 +13,7 @@ import { footprint } from './footprint.ts'
 import { writeScript } from './load.ts'
 import { loginFlood } from './login-flood.ts'
 import { loginTiming } from './login-timing.ts'
-import { machineLine, otherCore, stop, which } from './machine.ts'
+import { goFirst, machineLine, otherCore, stop, which } from './machine.ts'
 import { variants } from './scenarios.ts'
 import { slowClients } from './slow-clients.ts'
 
@@ -53,6 +53,7 @@ if (unknown !== undefined || process.platform !== 'linux' || which('wrk') === nu
 
 const folder = mkdtempSync(join(tmpdir(), 'gatewarden-bench-'))
 const upstream = spawn('taskset', ['-c', String(otherCore), process.execPath, resolve(import.meta.dirname, 'upstream.mjs')], { stdio: ['ignore', 'pipe', 'inherit'] })
+goFirst(upstream)
 try {
   const [port] = await once(upstream.stdout, 'data') as [Buffer]
   const results = resolve(import.meta.dirname, 'results')

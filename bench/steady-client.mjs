@@ -34,7 +34,11 @@ function tick () {
   const now = performance.now() - began
   // Due times, not sending times: a client that was late itself must not hide it.
   while (sent < total && sent / Number(rate) * 1_000 <= now) send(began + sent++ / Number(rate) * 1_000)
-  if (sent < total) setImmediate(tick)
+  if (sent === total) return
+  // The last millisecond awake, for timers come late; the rest asleep, for the upstream and the flood are on this core too.
+  const wait = sent / Number(rate) * 1_000 - (performance.now() - began)
+  if (wait > 1.5) setTimeout(tick, wait - 1)
+  else setImmediate(tick)
 }
 
 function report () {

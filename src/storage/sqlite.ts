@@ -97,6 +97,7 @@ async function openThread (data: SqliteThreadData): Promise<SqliteThread> {
   const asked = new Map<number, { resolve (rows: Rows): void, reject (error: Error): void }>()
   let count = 0
   let outbox: Task[] = []
+  const inbox: Answer[] = []
   let gone: Error | null = null
 
   const exited = new Promise<void>((resolve) => {
@@ -120,16 +121,24 @@ async function openThread (data: SqliteThreadData): Promise<SqliteThread> {
 
   worker.removeAllListeners('error')
   worker.on('message', (answers: readonly Answer[]) => {
-    for (const answer of answers) {
-      const waiting = asked.get(answer.id)
-      asked.delete(answer.id)
-      if ('error' in answer) waiting?.reject(Object.assign(new Error(answer.error), { errcode: answer.errcode }))
-      else waiting?.resolve(answer)
-    }
-    // It keeps the process alive as long as somebody waits for it.
-    if (asked.size === 0) worker.unref()
+    const isHandingOut = inbox.length > 0
+    inbox.push(...answers)
+    if (!isHandingOut) handOut()
   })
   worker.unref()
+
+  /** One a turn of the loop: a hundred callers who go on at once would let no other request in between. */
+  function handOut (): void {
+    const answer = inbox.shift()
+    if (answer === undefined) return
+    const waiting = asked.get(answer.id)
+    asked.delete(answer.id)
+    if ('error' in answer) waiting?.reject(Object.assign(new Error(answer.error), { errcode: answer.errcode }))
+    else waiting?.resolve(answer)
+    // It keeps the process alive as long as somebody waits for it.
+    if (asked.size === 0) worker.unref()
+    if (inbox.length > 0) setImmediate(handOut)
+  }
 
   function send (): void {
     const message: ToSqliteThread = outbox

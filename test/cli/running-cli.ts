@@ -10,7 +10,7 @@ export interface Running {
   readonly child: ChildProcess
   /** Every line so far, parsed. */
   readonly log: readonly Record<string, unknown>[]
-  /** The first line, past or to come, of which this is true. Rejects after ten seconds. */
+  /** The first line, past or to come, of which this is true. Rejects after thirty seconds. */
   line (matches: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
   readonly exited: Promise<number | null>
 }
@@ -64,7 +64,7 @@ export async function startCli (t: Test, folder: string, args: readonly string[]
 
   function line (matches: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => { settle(() => { reject(new Error(`no such line within ten seconds; there were ${JSON.stringify(log)} and on stderr ${output.stderr}`)) }) }, 10_000)
+      const timer = setTimeout(() => { settle(() => { reject(new Error(`no such line within thirty seconds; there were ${JSON.stringify(log)} and on stderr ${output.stderr}`)) }) }, 30_000)
       const look = () => {
         const found = log.find(matches)
         if (found !== undefined) settle(() => { resolve(found) })

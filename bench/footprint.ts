@@ -1,22 +1,18 @@
-/** As a sidecar: how soon it is ready, what it keeps in memory idle, with tokens remembered, and for each idle WebSocket. */
-import { spawn } from 'node:child_process'
+/** What it keeps in memory: with tokens remembered, and for each idle WebSocket. How it starts is start.ts's. */
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { WebSocket, WebSocketServer } from 'ws'
-import { spread } from './comparison.ts'
 import { gatewarden } from './contenders.ts'
 import { load } from './load.ts'
-import { stop } from './machine.ts'
 import { residentMegabytes } from './process-cpu.ts'
 import type { Bench } from './run.ts'
 import { createIssuing } from './tokens.ts'
 
-const cli = resolve(import.meta.dirname, '../dist/cli.js')
 const sockets = 10_000
 
-export async function footprint ({ folder, upstream, script, rounds, note }: Bench): Promise<unknown> {
+export async function footprint ({ folder, upstream, script, note }: Bench): Promise<unknown> {
   const issuing = await createIssuing(folder, 'ES256')
   const sleeper = new WebSocketServer({ port: 0, host: '127.0.0.1' })
   await once(sleeper, 'listening')
@@ -56,7 +52,6 @@ export async function footprint ({ folder, upstream, script, rounds, note }: Ben
     await running.stop()
     sleeper.close()
   }
-  result['readyMilliseconds'] = spread(await starts(join(folder, 'config.yaml'), rounds * 2))
   return result
 }
 
@@ -68,21 +63,4 @@ async function openSockets (url: string, token: string): Promise<WebSocket[]> {
     clients.push(...batch)
   }
   return clients
-}
-
-/** Milliseconds from the start of the process to the line that says it is ready. */
-async function starts (configFile: string, count: number): Promise<number[]> {
-  const times: number[] = []
-  for (let turn = 0; turn < count; turn++) {
-    const began = performance.now()
-    const child = spawn(process.execPath, [cli, 'start', '--config', configFile], { stdio: ['ignore', 'pipe', 'inherit'] })
-    let said = ''
-    for await (const chunk of child.stdout) {
-      said += String(chunk)
-      if (said.includes('"ready"')) break
-    }
-    times.push(performance.now() - began)
-    await stop(child)
-  }
-  return times
 }

@@ -16,6 +16,7 @@ import { loginTiming } from './login-timing.ts'
 import { goFirst, machineLine, otherCore, stop, which } from './machine.ts'
 import { variants } from './scenarios.ts'
 import { slowClients } from './slow-clients.ts'
+import { start } from './start.ts'
 
 export interface Bench {
   /** Of its own, removed at the end. */
@@ -35,6 +36,7 @@ const scenarios: Readonly<Record<string, (bench: Bench) => Promise<unknown>>> = 
   'login-flood': loginFlood,
   'login-timing': loginTiming,
   'slow-clients': slowClients,
+  start,
   footprint,
 }
 

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Spread } from './comparison.ts'
+import type { Start } from './start.ts'
 
 interface Kept<Result> {
   readonly date: string
@@ -55,13 +56,16 @@ replace('docs/performance.md', [
     `${tries} wrong passwords for each kind of user, in random order, one at a time; Mann–Whitney's test. Beyond ±3, z is more than chance.\n\n` +
     table(['wrong password for a user who is', 'p10 ms', 'p50 ms', 'p90 ms'], times.map(({ kind, p10, p50, p90 }) => [kind, p10.toFixed(2), p50.toFixed(2), p90.toFixed(2)])) + '\n\n' +
     table(['slower?', 'chance', 'z'], comparisons.map(({ a, b, greater, z }) => [`${a} than ${b}`, greater.toFixed(3), z.toFixed(2)]))),
-  section<{ idle: number, afterLoad: number, with100000Tokens: number, perIdleWebSocketKilobytes: number, readyMilliseconds: Spread }>('footprint', 'As a sidecar', (result) => table(
-    ['', ''],
+  section<Record<string, Start>>('start', 'As a sidecar: the start', (starts) => table(
+    ['', 'ready after, ms', 'ms of CPU until then', 'resident 3 s later, MB'],
+    Object.entries(starts).map(([kind, { ready, cpu, resident }]) => [kind, range(ready, 0), range(cpu, 0), range(resident, 1)])
+  )),
+  section<{ idle: number, afterLoad: number, with100000Tokens: number, perIdleWebSocketKilobytes: number }>('footprint', 'As a sidecar: memory', (result) => table(
+    ['resident', 'MB'],
     [
-      ['ready after, ms', range(result.readyMilliseconds, 0)],
-      ['resident, idle', `${result.idle.toFixed(0)} MB`],
-      ['resident, after load', `${result.afterLoad.toFixed(0)} MB`],
-      ['resident, 100,000 tokens remembered', `${result.with100000Tokens.toFixed(0)} MB`],
+      ['idle', result.idle.toFixed(0)],
+      ['after load', result.afterLoad.toFixed(0)],
+      ['100,000 tokens remembered', result.with100000Tokens.toFixed(0)],
       ['an idle WebSocket', `${result.perIdleWebSocketKilobytes.toFixed(1)} kB`],
     ]
   )),

@@ -51,6 +51,9 @@ const KNOWN_FOR = 90 * 24 * 3_600_000
 /** Rows that one step of the cleaning deletes: logins come between two steps. */
 const BATCH = 500
 
+/** Milliseconds that a login waits for those before it, and then for one turn of a slow storage at most. */
+const LONGEST_WAIT = 2_000
+
 /** What an attempt is counted by, how many failures that takes before it delays, and how long it delays at most. */
 interface Counter {
   readonly kind: 'account' | 'address' | 'origin' | 'all'
@@ -230,10 +233,15 @@ async function inBatches (deleteSome: () => Promise<{ readonly numDeletedRows: b
   while ((await deleteSome()).numDeletedRows > 0n) await nextTurn()
 }
 
+/** One after the other. Behind a storage that hangs each would wait for all before: whose turn comes too late is not begun. */
 function createTurns (): <Result>(work: () => Promise<Result>) => Promise<Result> {
   let last: Promise<unknown> = Promise.resolve()
   return async (work) => {
-    const mine = last.then(work)
+    const began = performance.now()
+    const mine = last.then(async () => {
+      if (performance.now() - began > LONGEST_WAIT) throw new Error('the logins before this one have waited too long for the storage')
+      return await work()
+    })
     last = mine.catch(() => {})
     return await mine
   }

@@ -74,10 +74,8 @@ export async function openStorage (url: string, { patience = 5_000, postgres, wa
     },
     toldUntil: () => toldUntil,
     async ping () {
-      // A write that changes nothing: a full disk or a read-only file system is noticed too.
-      await db.transaction().execute(async (transaction) => {
-        await sql`delete from meta where key = ''`.execute(transaction)
-      })
+      // A write that changes nothing, and goes to the disk all the same, as one of no rows would not: what is full or read-only is noticed.
+      await db.transaction().execute(async (transaction) => { await sql`pragma user_version = 0`.execute(transaction) })
     },
     async close () {
       clearInterval(poll)

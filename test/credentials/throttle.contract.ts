@@ -218,6 +218,30 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
       t.equal(checked, 100)
     })
 
+    await t.test('behind a storage that hangs the hundredth login has its 503 when the first has', async (t) => {
+      const storage = await open(t)
+      t.teardown(async () => { await storage.close() })
+      let begun = 0
+      const db = storage.db.withPlugin({
+        transformQuery: ({ node }) => node,
+        async transformResult ({ result }) {
+          // What the transaction asks, after the look at known origins: as when the statement timeout ends it.
+          if (result.rows.length === 0 && ++begun > 100) {
+            await pause(2_100)
+            throw new Error('canceling statement due to statement timeout')
+          }
+          return result
+        },
+      })
+      const throttle = createThrottle({ db, config, now: () => someTime })
+      const began = performance.now()
+      const outcomes = await Promise.all(Array.from({ length: 100 }, async (_, number) => await throttle.guard(
+        { account: `user ${number}`, address: '192.0.2.1' }, async () => true, (right) => right
+      ).catch((error: unknown) => error)))
+      for (const outcome of outcomes) t.match(outcome, { code: 'GW_UNAVAILABLE', details: { retryAfterSeconds: 2 } })
+      t.ok(performance.now() - began < 20_000, 'one after the other would be 200 s')
+    })
+
     await t.test('storage that fails is 503', async (t) => {
       const { storage, guess } = await start(t)
       await storage.close()

@@ -6,11 +6,11 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { buildIfStale } from '../cli/built-cli.ts'
 import { cli, configText, password, startCli, type Running } from '../cli/running-cli.ts'
 import { startPostgres } from '../helpers/postgres.ts'
+import { ask, logIn, ready, soon, use } from './gateway-client.ts'
 
 const upstream = createServer((_request, response) => { response.end() }).listen(0, '127.0.0.1')
 await once(upstream, 'listening')
@@ -32,28 +32,7 @@ if (added.code !== 0) throw new Error(added.stderr)
 const serving = await startCli(t, folder)
 const refusing = await startCli(t, folder, ['--config', 'refusing.yaml'])
 
-async function ask (url: string, { method = 'GET', token, json }: { method?: string, token?: string, json?: unknown } = {}) {
-  const response = await fetch(url, {
-    method: json === undefined ? method : 'POST',
-    headers: { ...token === undefined ? {} : { authorization: `Bearer ${token}` }, ...json === undefined ? {} : { 'content-type': 'application/json' } },
-    ...json === undefined ? {} : { body: JSON.stringify(json) },
-  })
-  const text = await response.text()
-  return { status: response.status, retryAfter: response.headers.get('retry-after'), text, body: text.startsWith('{') ? JSON.parse(text) as Record<string, unknown> : {} }
-}
-const logIn = async ({ url }: Running, username = 'alice') => await ask(`${url}/auth/login`, { json: { username, password } })
-const use = async ({ url }: Running, token: string) => (await ask(`${url}/api`, { token })).status
-const ready = async ({ adminUrl }: Running) => await ask(`${adminUrl}/readyz`)
 const lag = async ({ adminUrl }: Running) => Number(/^gatewarden_revocation_lag_seconds (.*)$/m.exec((await ask(`${adminUrl}/metrics`)).text)?.[1])
-
-/** Asks until it is so; what it was at the end. */
-async function soon<Answer> (milliseconds: number, look: () => Promise<Answer>, holds: (answer: Answer) => boolean): Promise<Answer> {
-  for (const until = performance.now() + milliseconds; ;) {
-    const answer = await look()
-    if (holds(answer) || performance.now() > until) return answer
-    await pause(50)
-  }
-}
 
 t.test('texts that PostgreSQL cannot hold are unknown, and no failure', async (t) => {
   const { body: { access_token: token } } = await logIn(serving)

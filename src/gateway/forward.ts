@@ -10,8 +10,9 @@ import type { LiveConnection, LiveConnections } from './live-connections.ts'
 import { assertLength, hasBody, limitedBody } from './request-body.ts'
 import type { RequestHeaders } from './request-headers.ts'
 import { responseHead, type ResponseHead } from './response-headers.ts'
+import type { UpstreamConnections } from './upstream-connections.ts'
 import { upstreamFault, type FaultKind } from './upstream-faults.ts'
-import { inTurn } from './upstreams.ts'
+import { inTurn, type UpstreamPool } from './upstreams.ts'
 
 /** What the operator sees of one route: made once at boot, told of each answer. */
 export interface RouteObserver {
@@ -21,7 +22,7 @@ export interface RouteObserver {
 }
 
 export interface ForwardOptions {
-  readonly pool: Dispatcher
+  readonly pool: UpstreamPool
   readonly names: HeaderNames
   readonly requestHeaders: RequestHeaders
   readonly live: LiveConnections
@@ -36,7 +37,7 @@ export interface ForwardOptions {
 export type Forward = (request: FastifyRequest, reply: FastifyReply) => void
 
 export function createForward (route: Route, options: ForwardOptions): Forward {
-  const nextUpstream = inTurn(route.upstreams)
+  const nextUpstream = inTurn(route.upstreams.map(options.pool.connectionsTo))
   return function forward (request, reply) {
     const { raw } = request
     let body: Readable | null = null
@@ -95,11 +96,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#response.once('close', () => { this.#onClientClose() })
   }
 
-  dispatch (route: Route, nextUpstream: () => URL, attempts: number): void {
+  dispatch (route: Route, nextUpstream: () => UpstreamConnections, attempts: number): void {
     const { raw, identity } = this.#request
     this.#timeout = route.timeout
-    const send = () => this.#options.pool.dispatch({
-      origin: nextUpstream(),
+    const send = () => nextUpstream().dispatch({
       path: upstreamPath(raw.url ?? '/', route.stripLength),
       method: raw.method as Dispatcher.HttpMethod,
       headers: framed(this.#options.requestHeaders(raw, this.#request.id, identity), raw, this.#body),

@@ -2,7 +2,6 @@
 import { METHODS } from 'node:http'
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HTTPMethods, onRequestHookHandler } from 'fastify'
-import type { Dispatcher } from 'undici'
 import { Refusal } from '../errors.ts'
 import { pathOf } from '../routes/canonical-path.ts'
 import { allowedMethods, notForwarded, type Mount, type Route, type RouteTable } from '../routes/compile.ts'
@@ -15,6 +14,7 @@ import { compileIdentityHeaders } from './identity-headers.ts'
 import type { LiveConnections } from './live-connections.ts'
 import { compileRequestHeaders } from './request-headers.ts'
 import type { TrustedProxies } from './trusted-proxies.ts'
+import type { UpstreamPool } from './upstreams.ts'
 import { clientUpgrade, createWebSocketForward } from './websocket.ts'
 
 declare module 'fastify' {
@@ -27,7 +27,7 @@ declare module 'fastify' {
 export interface GatewayOptions {
   readonly table: RouteTable
   readonly verify: Verify
-  readonly pool: Dispatcher
+  readonly pool: UpstreamPool
   readonly live: LiveConnections
   readonly trustedProxies: TrustedProxies
   readonly reservedPrefixes: readonly string[]
@@ -51,7 +51,7 @@ export const gateway: FastifyPluginAsync<GatewayOptions> = async (app, options) 
         }
         scope.addHook('onRequest', leaveBodyAlone)
         scope.removeAllContentTypeParsers()
-        const mounted = mount(route, place, steps.get(route) ?? compile(route), options.pool)
+        const mounted = mount(route, place, steps.get(route) ?? compile(route))
         // http-proxy parses three URLs for a destination that `handler` does not ask it for, a tenth of what a request costs:
         // the same function is the route's handler directly (docs/decisions/0016).
         scope.addHook('onRoute', (mounting) => { mounting.handler = mounted.handler })
@@ -95,7 +95,7 @@ function compileSteps (options: GatewayOptions) {
 type Steps = ReturnType<ReturnType<typeof compileSteps>>
 
 /** http-proxy does the mounting: prefix, methods, scope. What happens to a request is `handler`, which is ours. */
-function mount (route: Route, place: Mount, { forward, forwardWebSocket }: Steps, pool: Dispatcher) {
+function mount (route: Route, place: Mount, { forward, forwardWebSocket }: Steps) {
   const prefix = place.at === '/' ? '' : place.at
   const httpMethods = route.methods ?? forwardable()
   return {
@@ -104,7 +104,6 @@ function mount (route: Route, place: Mount, { forward, forwardWebSocket }: Steps
     httpMethods: [...httpMethods],
     config: { route },
     constraints: constraintsOf(place),
-    undici: pool,
     // The path was read once, by canonical-path; http-proxy would parse the query and write it again.
     preRewrite: () => '/',
     handler (request: FastifyRequest, reply: FastifyReply) {

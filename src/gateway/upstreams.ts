@@ -1,28 +1,31 @@
-/** The upstreams of a route in turn, and the pool of connections that all routes share. */
-import { Agent } from 'undici'
+/** The upstreams of a route in turn, and the connections to them that all routes share. */
+import { openUpstreamConnections, type ConnectionOptions, type UpstreamConnections } from './upstream-connections.ts'
 
-export interface UpstreamPoolOptions {
-  /** Milliseconds. */
-  readonly connectTimeout: number
-  /** Bytes. */
-  readonly maxHeaderSize: number
+export interface UpstreamPool {
+  /** To be asked at boot: the same ones for the same origin. */
+  connectionsTo (upstream: URL): UpstreamConnections
+  /** Resolves when what is under way is answered. */
+  close (): Promise<void>
 }
 
-export function openUpstreamPool ({ connectTimeout, maxHeaderSize }: UpstreamPoolOptions): Agent {
-  return new Agent({
-    // One request at a time on a connection: an upstream's fault can only ever touch the request that met it.
-    pipelining: 1,
-    maxHeaderSize,
-    // Certificates of upstreams are verified, which reply-from's own agent would not do (libraries' default is off).
-    connect: { timeout: connectTimeout, rejectUnauthorized: true },
-    // Below the five seconds after which Node's own server closes an idle connection; an announced time goes first.
-    keepAliveTimeout: 4_000,
-    keepAliveMaxTimeout: 60_000,
-  })
+export function openUpstreamPool (options: ConnectionOptions): UpstreamPool {
+  const byOrigin = new Map<string, UpstreamConnections>()
+  return {
+    connectionsTo (upstream) {
+      const known = byOrigin.get(upstream.origin)
+      if (known !== undefined) return known
+      const connections = openUpstreamConnections(upstream, options)
+      byOrigin.set(upstream.origin, connections)
+      return connections
+    },
+    async close () {
+      await Promise.all(Array.from(byOrigin.values(), async (connections) => { await connections.close() }))
+    },
+  }
 }
 
 /** Round robin. */
-export function inTurn (upstreams: readonly URL[]): () => URL {
+export function inTurn<Upstream> (upstreams: readonly Upstream[]): () => Upstream {
   const [first] = upstreams
   if (first === undefined) throw new Error('a route has at least one upstream')
   let turn = 0

@@ -34,6 +34,7 @@ import { compileRoutes, type Route, type RouteTable } from './routes/compile.ts'
 import { targetFault } from './routes/target-fault.ts'
 import { openRevocations } from './sessions/revocations.ts'
 import { createSessionService } from './sessions/session-service.ts'
+import { createSettledTime } from './settled-time.ts'
 import { openUserDatabase } from './storage/user-database.ts'
 import { createAccessTokenMint } from './tokens/access-token.ts'
 import { createKeyKeeper, issuerKeyFolder } from './tokens/issuer-key-keeper.ts'
@@ -98,6 +99,7 @@ export async function serve (config: Config, { log, now = Date.now }: GatewayOpt
     live,
     log,
     now,
+    settledNow: createSettledTime(now),
     documents: createDocumentFetcher({ largest: largestDocument }),
     issuerKeys: createKeyKeeper({ folder: issuerKeyFolder(config.storage), macKey: state.masterKey.derive('issuer-keys'), warn: (fields, message) => { log.warn(fields, message) } }),
     metrics: createMetrics({
@@ -177,11 +179,12 @@ interface Lasting extends Awaited<ReturnType<typeof openPersistentState>> {
   readonly sessionsEnded: ((sessionIds: readonly string[]) => void)[]
   readonly log: FastifyBaseLogger
   readonly now: () => number
+  readonly settledNow: () => number
 }
 
 /** Everything that one configuration makes, closed as one when the next takes over. */
 async function openApplication (config: Config, lasting: Lasting) {
-  const { storage, masterKey, live, metrics, log, now, documents, issuerKeys } = lasting
+  const { storage, masterKey, live, metrics, log, now, settledNow, documents, issuerKeys } = lasting
   const { issuer, audience, accessToken, refreshToken } = config
   const { db } = storage
   const audit = (event: AuthEventLine) => {
@@ -190,8 +193,8 @@ async function openApplication (config: Config, lasting: Lasting) {
   }
 
   // What makes a token true
-  const keyRing = await openKeyRing({ config, db, masterKey, now })
-  const revocations = await openRevocations({ storage, rememberFor: accessToken.lifetime + accessToken.clockTolerance, now })
+  const keyRing = await openKeyRing({ config, db, masterKey, now, settledNow })
+  const revocations = await openRevocations({ storage, rememberFor: accessToken.lifetime + accessToken.clockTolerance, now, settledNow })
   revocations.onEnd((sessionIds) => {
     live.endSessions(sessionIds)
     for (const tell of lasting.sessionsEnded) tell(sessionIds)
@@ -223,7 +226,7 @@ async function openApplication (config: Config, lasting: Lasting) {
   // Who somebody is, and what keeps them logged in
   const hasher = createPasswordHasher(config.passwords)
   const credentials = await openCredentialChain({ config, db, now, hasher, openDatabase: openUserDatabase, openEndpoint: openUserEndpoint, warn: (message) => { log.warn(message) } })
-  const throttle = createThrottle({ db, config: config.throttle, now })
+  const throttle = createThrottle({ db, config: config.throttle, now, settledNow })
   const table = compileRoutes(config)
   const sessions = createSessionService({
     db,
@@ -235,6 +238,7 @@ async function openApplication (config: Config, lasting: Lasting) {
     lifetime: refreshToken.lifetime,
     accessTokenLifetime: accessToken.lifetime,
     now,
+    settledNow,
     revocations,
     audit,
   })

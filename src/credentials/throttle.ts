@@ -35,6 +35,8 @@ export interface ThrottleOptions {
   readonly db: Database
   readonly config: Config['throttle']
   readonly now: () => number
+  /** By which rows are deleted for good; as `now` where nothing is said. */
+  readonly settledNow?: () => number
 }
 
 /** For the log; the caller is told the same of each. */
@@ -62,7 +64,7 @@ interface Counter {
   readonly longest: number
 }
 
-export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle {
+export function createThrottle ({ db, config, now, settledNow = now }: ThrottleOptions): Throttle {
   const undecided = createUndecided()
   // One after the other from the look at the count to the entry: of two at once, the one that is too many knows of the other.
   const inTurn = createTurns()
@@ -178,11 +180,11 @@ export function createThrottle ({ db, config, now }: ThrottleOptions): Throttle 
       }
     },
     async clean () {
-      const attemptsBefore = now() - config.window - config.maximumDelay
+      const attemptsBefore = settledNow() - config.window - config.maximumDelay
       await inBatches(async () => await db.deleteFrom('login_attempts').where('last_failure_at', '<', attemptsBefore)
         .where('key', 'in', db.selectFrom('login_attempts').select('key').where('last_failure_at', '<', attemptsBefore).orderBy('last_failure_at').limit(BATCH))
         .executeTakeFirst())
-      const originsBefore = now() - KNOWN_FOR
+      const originsBefore = settledNow() - KNOWN_FOR
       await inBatches(async () => await db.deleteFrom('known_origins').where('last_success_at', '<', originsBefore)
         .where('key', 'in', db.selectFrom('known_origins').select('key').where('last_success_at', '<', originsBefore).orderBy('last_success_at').limit(BATCH))
         .executeTakeFirst())

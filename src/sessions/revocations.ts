@@ -23,15 +23,19 @@ export interface RevocationsOptions {
   /** Milliseconds: as long as an access token may live, and the tolerance on top. */
   readonly rememberFor: number
   readonly now: () => number
+  /** By which an end is forgotten: a clock that was set ahead and back has revived nobody's token. As `now` where nothing is said. */
+  readonly settledNow?: () => number
 }
 
 /** Milliseconds that a commit may become visible later than its own time says: clocks differ, transactions wait. */
 const OVERLAP = 10_000
 
+const SWEEP = 1_024
+
 /** Milliseconds until the next try after a look that failed. */
 const RETRY = 1_000
 
-export async function openRevocations ({ storage, rememberFor, now }: RevocationsOptions): Promise<Revocations> {
+export async function openRevocations ({ storage, rememberFor, now, settledNow = now }: RevocationsOptions): Promise<Revocations> {
   /** Session id → when it may be forgotten. In the order of insertion, and so nearly in that of time. */
   const ended = new Map<string, number>()
   const listeners: ((sessionIds: readonly string[]) => void)[] = []
@@ -43,6 +47,8 @@ export async function openRevocations ({ storage, rememberFor, now }: Revocation
   /** Whether the next look is to go as far back as the first. */
   let thorough = true
   let closed = false
+  /** How many there are when all are looked at, and not only the oldest. */
+  let sweepAt = SWEEP
   // Of performance.now(): no clock that is set changes them.
   let readUntil = -Infinity
   let pendingSince = Infinity
@@ -58,11 +64,14 @@ export async function openRevocations ({ storage, rememberFor, now }: Revocation
   }
 
   function forget (): void {
-    const time = now()
+    const time = settledNow()
+    // One that is kept for long, of a token made by a clock that was wrong, does not keep all that came after it.
+    const sweeping = ended.size >= sweepAt
     for (const [id, until] of ended) {
-      if (until >= time) break
-      ended.delete(id)
+      if (until < time) ended.delete(id)
+      else if (!sweeping) break
     }
+    if (sweeping) sweepAt = Math.max(SWEEP, 2 * ended.size)
   }
 
   async function read (): Promise<void> {

@@ -82,6 +82,8 @@ export interface SessionServiceOptions {
   readonly lifetime: number
   readonly accessTokenLifetime: number
   readonly now: () => number
+  /** By which rows are deleted for good; as `now` where nothing is said. */
+  readonly settledNow?: () => number
   readonly revocations: Revocations
   readonly audit: (event: AuthEvent) => void
 }
@@ -92,7 +94,7 @@ const MOST_RECENT = 16
 const BATCH = 500
 
 export function createSessionService (options: SessionServiceOptions): SessionService {
-  const { mint, attributeClaims, graceWindow, lifetime, accessTokenLifetime, now, revocations, audit } = options
+  const { mint, attributeClaims, graceWindow, lifetime, accessTokenLifetime, now, settledNow = now, revocations, audit } = options
   const store = createSessionStore(options.db)
   const tokens = createRefreshTokens(options.refreshTokenKey)
   const credentialKey = createHmac('sha256', options.refreshTokenKey).update('credential').digest()
@@ -262,7 +264,8 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
     async deleteExpired () {
       let all = 0
       for (;;) {
-        const deleted = await store.deleteDead(now(), now() - accessTokenLifetime - graceWindow, BATCH)
+        const time = settledNow()
+        const deleted = await store.deleteDead(time, time - accessTokenLifetime - graceWindow, BATCH)
         all += deleted
         if (deleted < BATCH) return all
         // SQLite answers at once: without a break, requests would wait for all batches.

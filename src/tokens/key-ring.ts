@@ -74,12 +74,14 @@ export interface KeyRingOptions {
   readonly db: Database
   readonly masterKey: MasterKey
   readonly now: () => number
+  /** Behind `now` while that is in doubt: keys are neither made nor deleted then. As `now` where nothing is said. */
+  readonly settledNow?: () => number
 }
 
 /** Throws a StartupFault when there is no key to sign with and none can be made. */
-export async function openKeyRing ({ config, db, masterKey, now }: KeyRingOptions): Promise<KeyRing> {
+export async function openKeyRing ({ config, db, masterKey, now, settledNow = now }: KeyRingOptions): Promise<KeyRing> {
   const { algorithm } = config.accessToken
   if (isHmac(algorithm)) return openHmacKeyRing({ algorithm, secret: config.accessToken.secret, directory: config.keys.directory })
   if (config.keys.directory !== undefined) return await openKeyDirectory({ algorithm, directory: config.keys.directory })
-  return await openStoredKeyRing({ algorithm, accessToken: config.accessToken, keys: config.keys, db, masterKey, now })
+  return await openStoredKeyRing({ algorithm, accessToken: config.accessToken, keys: config.keys, db, masterKey, now, settledNow })
 }

@@ -31,10 +31,11 @@ export interface StoredKeyRingOptions {
   readonly db: Database
   readonly masterKey: MasterKey
   readonly now: () => number
+  readonly settledNow?: () => number
 }
 
 export async function openStoredKeyRing (options: StoredKeyRingOptions): Promise<KeyRing> {
-  const { algorithm, accessToken, keys: { rotateEvery, publishAhead }, db, masterKey, now } = options
+  const { algorithm, accessToken, keys: { rotateEvery, publishAhead }, db, masterKey, now, settledNow = now } = options
   const schedule: Schedule = { algorithm, rotateEvery, publishAhead, verifyFor: accessToken.lifetime + accessToken.clockTolerance + learning }
   const sealingKey = masterKey.derive('signing-keys')
   const listeners = new Set<() => void>()
@@ -118,6 +119,9 @@ export async function openStoredKeyRing (options: StoredKeyRingOptions): Promise
       return view(immediately ? current : nextOf(keys, schedule, current, now()) ?? current)
     },
     async maintain () {
+      const time = now()
+      // By a clock that was set ahead, and may be set back, keys would die that tokens still need, and a next one be made for next year.
+      if (settledNow() < time) return
       await change((current, time) => planMaintenance(current, schedule, time, 'running'))
     },
     reload: load,

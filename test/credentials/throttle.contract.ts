@@ -184,6 +184,18 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
       t.equal(await count('known_origins'), 0)
     })
 
+    await t.test('a clock that is set ahead and back makes nothing forgotten', async (t) => {
+      const { storage, clock, guess, logIn, times } = await start(t)
+      await logIn('bob', '192.0.2.2')
+      await times(6, async () => await guess('alice', '192.0.2.1'))
+      clock.time += 365 * 86_400_000
+      await createThrottle({ db: storage.db, config, now: () => clock.time, settledNow: () => someTime }).clean()
+      clock.time = someTime
+      t.equal(await guess('alice', '192.0.2.1'), 1)
+      await times(20, async () => await guess('bob', '198.51.100.1'))
+      t.equal(await logIn('bob', '192.0.2.2'), 'right', 'still known here')
+    })
+
     await t.test('all failures together are counted too: beyond them strangers wait, within a short bound, and nobody who is known', async (t) => {
       const { clock, guess, logIn } = await start(t)
       await logIn('alice', '192.0.2.1')

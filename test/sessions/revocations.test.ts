@@ -119,6 +119,33 @@ t.test('a lifetime of access tokens that was made shorter revives none of those 
   other.close()
 })
 
+t.test('a clock that is set ahead and back revives no token of a session that has ended, and costs no session', async (t) => {
+  const rig = await startSessions(t)
+  const [ended, live] = [await rig.logIn(), await rig.logIn()]
+  await rig.sessions.endById(ended.session_id, 'deleted')
+  rig.clock.settled = rig.clock.time
+  rig.clock.time += 365 * 86_400_000
+  const meanwhile = await rig.logIn()
+  await rig.sessions.endById(meanwhile.session_id, 'deleted')
+  await rig.revocations.catchUp()
+  t.equal(await rig.sessions.deleteExpired(), 0)
+  rig.clock.time = rig.clock.settled
+  t.equal(refusedToken(rig.verify, ended.access_token), 'GW_SESSION_ENDED')
+  t.equal(refusedToken(rig.verify, meanwhile.access_token), 'GW_TOKEN_INVALID', 'made by a clock that was wrong')
+  t.equal((await rig.refresh(live.refresh_token)).outcome, 'rotated')
+})
+
+t.test('one end that is remembered for a year does not keep those after it', async (t) => {
+  const rig = await startSessions(t)
+  rig.revocations.end('of a token that lives for a year', rig.clock.time + 365 * 86_400_000)
+  for (let turn = 0; turn < 20; turn++) {
+    for (let number = 0; number < 1_000; number++) rig.revocations.end(`${turn} ${number}`)
+    rig.clock.time += rememberFor + 1
+  }
+  t.ok(rig.revocations.size() <= 3_000, `${rig.revocations.size()} of 20000`)
+  t.equal(rig.revocations.isEnded('of a token that lives for a year'), true)
+})
+
 t.test('what ends after a clock was set back is seen', async (t) => {
   const rig = await startSessions(t)
   const login = await rig.logIn()

@@ -39,10 +39,12 @@ export function sqliteOpener (): OpenStorage {
 }
 
 export async function startSessions (t: Test, open: OpenStorage = openSqlite) {
-  const clock = { time: someTime }
+  /** `settled`: where it is not to go with the time. */
+  const clock: { time: number, settled?: number } = { time: someTime }
   const now = () => clock.time
+  const settledNow = () => clock.settled ?? clock.time
   const storage = await open(t)
-  const revocations = await openRevocations({ storage, rememberFor: accessTokenLifetime + clockTolerance, now })
+  const revocations = await openRevocations({ storage, rememberFor: accessTokenLifetime + clockTolerance, now, settledNow })
   const keyRing = keyRingOf(await makeKey('HS256', 'gateway'))
   const users = createUserStore({ db: storage.db, hasher: createPasswordHasher(defaults.passwords), now })
   if ((await users.list()).length === 0) await users.add({ name: 'alice', password, roles: ['admin'], scopes: ['orders:read'], attributes: { email: 'alice@example.com', phone: '1' } })
@@ -57,6 +59,7 @@ export async function startSessions (t: Test, open: OpenStorage = openSqlite) {
     lifetime,
     accessTokenLifetime: changes.accessTokenLifetime ?? accessTokenLifetime,
     now,
+    settledNow,
     revocations,
     audit: (event) => { events.push(event) },
   })

@@ -25,7 +25,7 @@ interface World {
   readonly storage: Storage
   readonly clock: { time: number }
   /** As another process, or after a restart. */
-  open (changes?: { algorithm?: Algorithm, lifetime?: number, masterKey?: MasterKey, directory?: string }): Promise<KeyRing>
+  open (changes?: { algorithm?: Algorithm, lifetime?: number, masterKey?: MasterKey, directory?: string, settledNow?: () => number }): Promise<KeyRing>
 }
 
 async function world (t: Test): Promise<World> {
@@ -43,6 +43,7 @@ async function world (t: Test): Promise<World> {
       db: storage.db,
       masterKey: changes.masterKey ?? masterKey,
       now: () => clock.time,
+      ...(changes.settledNow === undefined ? {} : { settledNow: changes.settledNow }),
     }),
   }
 }
@@ -262,6 +263,26 @@ await t.test('a cache forgets what it verified when the key is deleted', async (
   await storage.db.deleteFrom('keys').where('kid', '=', ring.list().find(({ state }) => state === 'retired')?.kid ?? '').execute()
   await ring.reload()
   t.throws(() => cache.verify(token), { code: 'GW_TOKEN_INVALID' })
+})
+
+await t.test('while a clock that was set ahead is in doubt, no key is made and none is deleted', async (t) => {
+  const { open, clock, storage } = await world(t)
+  let settled: number | null = null
+  const ring = await open({ settledNow: () => settled ?? clock.time })
+  await ring.rotate({ immediately: true })
+  const rows = async () => await storage.db.selectFrom('keys').selectAll().orderBy('kid').execute()
+  const before = await rows()
+  t.equal(before.length, 2)
+  settled = clock.time
+  clock.time += 365 * day
+  await ring.maintain()
+  t.strictSame(await rows(), before)
+  clock.time = settled
+  t.equal(ring.list().length, 2, 'the one before still verifies')
+  settled = null
+  clock.time += 365 * day
+  await ring.maintain()
+  t.notSame(await rows(), before, 'a clock that has settled is believed')
 })
 
 await t.test('of two that start, maintain or rotate at once, one makes the key', async (t) => {

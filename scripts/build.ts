@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { build } from 'esbuild'
 import { helperModules } from '../src/helper-module.ts'
+import { leanPackagesPlugin } from './lean-packages.ts'
 
 const root = resolve(import.meta.dirname, '..')
 for (const before of ['dist/cli', 'dist/cli.js', 'dist/cli.js.map']) rmSync(resolve(root, before), { recursive: true, force: true })
@@ -28,6 +29,11 @@ await build({
   banner: { js: "import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);" },
   sourcemap: true,
   sourcesContent: false,
-  legalComments: 'eof',
+  // Node reads all of it at each start; names stay, for stack traces.
+  minifyWhitespace: true,
+  minifySyntax: true,
+  // Beside the code, not in it.
+  legalComments: 'external',
+  plugins: [leanPackagesPlugin],
   logLevel: 'warning',
 })

@@ -1,5 +1,5 @@
 /** One small document from another server: GET, no redirects, certificates verified, bounded in size by this file and in time by the caller. */
-import { Agent, request } from 'undici'
+import { Agent } from 'undici'
 import type { FetchDocument, FetchedDocument } from '../tokens/key-discovery.ts'
 
 /** Bytes. A JWKS has a few thousand. */
@@ -28,8 +28,10 @@ export function createDocumentFetcher ({ largest, ca }: DocumentFetcherOptions):
   async function fetchDocument (url: URL, signal: AbortSignal): Promise<FetchedDocument> {
     try {
       // A redirect is an answer like others: undici follows none unless it is told to.
-      const { statusCode, headers, body } = await request(url, {
-        dispatcher: agent,
+      const { statusCode, headers, body } = await agent.request({
+        origin: url.origin,
+        path: url.pathname + url.search,
+        method: 'GET',
         signal,
         reset: true,
         headers: { 'accept': 'application/json', 'accept-encoding': 'identity', 'user-agent': 'gatewarden' },

@@ -1,7 +1,7 @@
 /** An endpoint of another system that knows users: POST of JSON, no redirects, bounded in size and time; only a failed connection is tried again. */
 import { readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Agent, request } from 'undici'
+import { Agent } from 'undici'
 import { StartupFault } from '../errors.ts'
 
 export type EndpointAnswer =
@@ -46,9 +46,11 @@ export function openUserEndpoint ({ timeout, connections, secret, secretHeader, 
   const authorization: Record<string, string> = secret === undefined ? {} : { [secretHeader]: secretHeader.toLowerCase() === 'authorization' ? `Bearer ${secret}` : secret }
 
   async function askOnce (url: string, body: string, signal: AbortSignal): Promise<EndpointAnswer> {
-    const { statusCode, headers, body: answer } = await request(url, {
+    const { origin, pathname, search } = new URL(url)
+    const { statusCode, headers, body: answer } = await agent.request({
+      origin,
+      path: pathname + search,
       method: 'POST',
-      dispatcher: agent,
       signal,
       headers: { 'content-type': 'application/json', 'accept': 'application/json', 'accept-encoding': 'identity', 'user-agent': 'gatewarden', ...authorization },
       body,

@@ -43,9 +43,16 @@ export async function run (args: readonly string[], options: { readonly cwd?: st
   return { code, ...output }
 }
 
+export interface LaunchOptions {
+  readonly cwd?: string
+  readonly env?: Readonly<Record<string, string>>
+  /** Of Node's own. */
+  readonly nodeOptions?: readonly string[]
+}
+
 /** Without the test runner's own hooks in it, which that puts into what is spawned. Goes on running; `output` grows. Whoever launches it ends it. */
-export function launch (args: readonly string[], { cwd = projectRoot, env = {} }: { readonly cwd?: string, readonly env?: Readonly<Record<string, string>> } = {}) {
-  const child: ChildProcessWithoutNullStreams = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, cliFile, ...args], { cwd, env: { ...process.env, ...env } })
+export function launch (args: readonly string[], { cwd = projectRoot, env = {}, nodeOptions = [] }: LaunchOptions = {}) {
+  const child: ChildProcessWithoutNullStreams = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, ...nodeOptions, cliFile, ...args], { cwd, env: { ...process.env, ...env } })
   const output = { stdout: '', stderr: '' }
   child.stdout.setEncoding('utf8').on('data', (text: string) => { output.stdout += text })
   child.stderr.setEncoding('utf8').on('data', (text: string) => { output.stderr += text })

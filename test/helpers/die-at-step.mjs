@@ -1,25 +1,28 @@
 /**
  * For `node --import`: ends its own process, as by kill -9, at the n-th passing of a step. Which, stands in the file that
- * GATEWARDEN_DEATH names, as `STEP\nN\nANY`; while there is none, nothing is counted.
+ * GATEWARDEN_DEATH names, as `STEP\nN`; where it says `record`, each step is written into the file beside it, `….passed`. While
+ * there is none, nothing is counted.
  */
 import { subscribe } from 'node:diagnostics_channel'
-import { readFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 
 const file = process.env['GATEWARDEN_DEATH'] ?? ''
-let aim = ''
 let passed = 0
 
 subscribe('gatewarden.step', (name) => {
-  const now = readAim()
-  if (now !== aim) {
-    aim = now
-    passed = 0
-  }
-  const [step, nth] = now.split('\n')
-  if (step === name && ++passed === Number(nth)) process.kill(process.pid, 'SIGKILL')
+  const [aim, nth] = read().split('\n')
+  if (aim === 'record') appendFileSync(`${file}.passed`, `${name}\n`)
+  if (aim !== name || ++passed !== Number(nth)) return
+  // What is said to be sent is under way only at the end of this turn of the loop: then SQLite's thread has been told.
+  if (name.endsWith(' sent')) setImmediate(die)
+  else die()
 })
 
-function readAim () {
+function die () {
+  process.kill(process.pid, 'SIGKILL')
+}
+
+function read () {
   try {
     return readFileSync(file, 'utf8')
   } catch {

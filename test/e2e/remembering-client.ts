@@ -1,0 +1,90 @@
+/** A client that keeps what it was given, and a history of what it asked: session-history.ts judges that. */
+import type { Event } from './session-history.ts'
+
+export interface Held {
+  /** For the tests. */
+  readonly name: string
+  readonly session: string
+  readonly username: string
+  accessToken: string
+  /** The last one that came in an answer. */
+  refreshToken: string
+}
+
+export interface Client {
+  readonly events: Event[]
+  readonly held: Held[]
+}
+
+export type Outcome = 'given' | 'refused' | 'unanswered'
+
+interface Tokens { readonly access_token: string, readonly refresh_token: string }
+
+export async function logIn (client: Client, url: string, { name, username, password }: { readonly name: string, readonly username: string, readonly password: string }): Promise<Outcome> {
+  const answer = await ask(`${url}/auth/login`, { json: { username, password } })
+  if (answer === null) return 'unanswered'
+  if (answer.status === 401) return 'refused'
+  const { access_token: accessToken, refresh_token: refreshToken } = tokensOf(answer)
+  const { sid: session } = JSON.parse(Buffer.from(accessToken.split('.')[1] ?? '', 'base64url').toString()) as { sid: string }
+  client.held.push({ name, session, username, accessToken, refreshToken })
+  return 'given'
+}
+
+/** `mode`: whether the answer reaches the client, or is lost on its way. */
+export async function refresh (client: Client, url: string, held: Held, mode: 'kept' | 'lost' = 'kept'): Promise<Outcome> {
+  const { session, refreshToken: sent } = held
+  const began = performance.now()
+  const answer = await ask(`${url}/auth/refresh`, { json: { refresh_token: sent } })
+  const span = { session, began, ended: performance.now(), kind: 'refresh' as const, sent }
+  const outcome = answer === null ? 'unanswered' : answer.status === 401 ? 'refused' : 'given'
+  if (answer === null || outcome !== 'given') {
+    client.events.push({ ...span, outcome: outcome === 'refused' ? outcome : 'unanswered' })
+    return outcome
+  }
+  const tokens = tokensOf(answer)
+  client.events.push({ ...span, outcome, got: tokens.refresh_token })
+  if (mode === 'kept') Object.assign(held, { accessToken: tokens.access_token, refreshToken: tokens.refresh_token })
+  return outcome
+}
+
+export async function logOut (client: Client, url: string, held: Held): Promise<'done' | 'unanswered'> {
+  const began = performance.now()
+  const answer = await ask(`${url}/auth/logout`, { json: { refresh_token: held.refreshToken } })
+  if (answer !== null && answer.status !== 204) throw new Error(`logout: ${JSON.stringify(answer)}`)
+  const outcome = answer === null ? 'unanswered' : 'done'
+  client.events.push({ session: held.session, began, ended: performance.now(), kind: 'logout', outcome })
+  return outcome
+}
+
+/** One request to /api with the access token; whether it passed. */
+export async function use (client: Client, url: string, held: Held): Promise<boolean> {
+  const began = performance.now()
+  const answer = await ask(`${url}/api`, { token: held.accessToken })
+  if (answer !== null && answer.status !== 200 && answer.status !== 401) throw new Error(`request: ${JSON.stringify(answer)}`)
+  const outcome = answer === null ? 'unanswered' : answer.status === 200 ? 'passed' : 'refused'
+  client.events.push({ session: held.session, began, ended: performance.now(), kind: 'request', outcome })
+  return outcome === 'passed'
+}
+
+interface Answer { readonly status: number, readonly text: string }
+
+/** null where the connection broke, as by a gateway that is killed. One that lives and says nothing is a fault. */
+async function ask (url: string, { token, json }: { readonly token?: string, readonly json?: unknown }): Promise<Answer | null> {
+  try {
+    const response = await fetch(url, {
+      method: json === undefined ? 'GET' : 'POST',
+      headers: { ...token === undefined ? {} : { authorization: `Bearer ${token}` }, ...json === undefined ? {} : { 'content-type': 'application/json' } },
+      ...json === undefined ? {} : { body: JSON.stringify(json) },
+      signal: AbortSignal.timeout(30_000),
+    })
+    return { status: response.status, text: await response.text() }
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'TimeoutError') throw error
+    return null
+  }
+}
+
+function tokensOf ({ status, text }: Answer): Tokens {
+  if (status !== 200) throw new Error(`neither given nor refused: ${status} ${text}`)
+  return JSON.parse(text) as Tokens
+}

@@ -15,6 +15,8 @@ const leanPackages: Readonly<Record<string, string>> = {
       Agent: require('undici/lib/dispatcher/agent'),
       Client: require('undici/lib/dispatcher/client'),
       Pool: require('undici/lib/dispatcher/pool'),
+      buildConnector: require('undici/lib/core/connect'),
+      errors: require('undici/lib/core/errors'),
     }`,
   // Without the default metrics, which ask for OpenTelemetry.
   'prom-client': `

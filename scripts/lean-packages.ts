@@ -4,28 +4,28 @@
  */
 import type { Plugin } from 'esbuild'
 
-/** Package → the module that stands for it in the bundle: the parts that are asked for, or a word for what is never called. */
+/**
+ * Package → the module that stands for it in the bundle: the parts that are asked for, or a word for what is never called. Where
+ * the source imports from one of them what is not here, the build fails.
+ */
 const leanPackages: Readonly<Record<string, string>> = {
   // Agents and their pools; without fetch, WebSockets, caches and mocks, and without `Headers`, which would load Node's own undici.
   'undici': `
-    const Dispatcher = require('undici/lib/dispatcher/dispatcher')
-    Object.assign(Dispatcher.prototype, require('undici/lib/api'))
-    module.exports = {
-      Dispatcher,
-      Agent: require('undici/lib/dispatcher/agent'),
-      Client: require('undici/lib/dispatcher/client'),
-      Pool: require('undici/lib/dispatcher/pool'),
-      buildConnector: require('undici/lib/core/connect'),
-      errors: require('undici/lib/core/errors'),
-    }`,
+    import Dispatcher from 'undici/lib/dispatcher/dispatcher.js'
+    import api from 'undici/lib/api/index.js'
+    Object.assign(Dispatcher.prototype, api)
+    export { Dispatcher }
+    export { default as Agent } from 'undici/lib/dispatcher/agent.js'
+    export { default as Client } from 'undici/lib/dispatcher/client.js'
+    export { default as Pool } from 'undici/lib/dispatcher/pool.js'
+    export { default as buildConnector } from 'undici/lib/core/connect.js'
+    export { default as errors } from 'undici/lib/core/errors.js'`,
   // Without the default metrics, which ask for OpenTelemetry.
   'prom-client': `
-    module.exports = {
-      AggregatorRegistry: require('prom-client/lib/cluster'),
-      Counter: require('prom-client/lib/counter'),
-      Gauge: require('prom-client/lib/gauge'),
-      Registry: require('prom-client/lib/registry'),
-    }`,
+    export { default as AggregatorRegistry } from 'prom-client/lib/cluster.js'
+    export { default as Counter } from 'prom-client/lib/counter.js'
+    export { default as Gauge } from 'prom-client/lib/gauge.js'
+    export { default as Registry } from 'prom-client/lib/registry.js'`,
   // http-proxy's WebSockets are not turned on: a handshake goes through gateway/websocket.ts.
   'ws': 'module.exports = class WebSocket {}',
   // app.inject() of tests.

@@ -42,22 +42,28 @@ export const gatewarden: Contender = {
   name: 'Gatewarden',
   verifies: 'ES256',
   missing: () => existsSync(join(root, 'dist/cli.js')) ? null : 'npm run build',
-  async start ({ folder, upstream, issuing, config = {}, nodeArguments = [], bothCores = false }) {
-    const port = await freePort()
-    mkdirSync(folder, { recursive: true })
-    const file = join(folder, 'config.yaml')
-    writeFileSync(file, stringify({
-      listen: { port },
-      admin: { port: await freePort() },
-      issuer,
-      audience,
-      storage: `sqlite:${join(folder, 'data/gatewarden.db')}`,
-      ...(issuing.algorithm === 'HS256' ? { accessToken: { algorithm: 'HS256', secret: issuing.secret } } : { accessToken: { algorithm: issuing.algorithm }, keys: { directory: issuing.directory } }),
-      routes: [{ path: '/', upstream, access: 'public' }, { path: '/api', upstream, access: 'authenticated' }],
-      ...config,
-    }))
+  async start ({ nodeArguments = [], bothCores = false, ...options }) {
+    const { file, port } = await writeGatewayConfig(options)
     return await running(spawnOn(bothCores ? allCores : measuredCore, process.execPath, [...nodeArguments, join(root, 'dist/cli.js'), 'start', '--config', file]), port)
   },
+}
+
+/** As the gateway is shipped, metrics and log on: all that is said here is what has no default. */
+export async function writeGatewayConfig ({ folder, upstream, issuing, config = {} }: StartOptions): Promise<{ readonly file: string, readonly port: number }> {
+  const port = await freePort()
+  mkdirSync(folder, { recursive: true })
+  const file = join(folder, 'config.yaml')
+  writeFileSync(file, stringify({
+    listen: { port },
+    admin: { port: await freePort() },
+    issuer,
+    audience,
+    storage: `sqlite:${join(folder, 'data/gatewarden.db')}`,
+    ...(issuing.algorithm === 'HS256' ? { accessToken: { algorithm: 'HS256', secret: issuing.secret } } : { accessToken: { algorithm: issuing.algorithm }, keys: { directory: issuing.directory } }),
+    routes: [{ path: '/', upstream, access: 'public' }, { path: '/api', upstream, access: 'authenticated' }],
+    ...config,
+  }))
+  return { file, port }
 }
 
 const fastifyInAnHour: Contender = {

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Spread } from './comparison.ts'
+import type { KeptCounts } from './count.ts'
 import type { Start } from './start.ts'
 
 interface Kept<Result> {
@@ -69,6 +70,7 @@ replace('docs/performance.md', [
       ['an idle WebSocket', `${result.perIdleWebSocketKilobytes.toFixed(1)} kB`],
     ]
   )),
+  counts(),
 ])
 
 function comparison (): { readonly ratios: string, readonly all: string } | null {
@@ -84,6 +86,30 @@ function comparison (): { readonly ratios: string, readonly all: string } | null
   )
   const how = conditions('comparison', kept)
   return { ratios: `${ratios}\n\n${how}`, all: `## A verified GET, forwarded\n\n${ratios}\n\n${rows}\n\n${how}` }
+}
+
+/** What has less than a hundredth of the calls of every request goes into one line. */
+function counts (): string {
+  const file = join(root, 'bench/results/count.json')
+  if (!existsSync(file)) return ''
+  const { date, version, requests } = JSON.parse(readFileSync(file, 'utf8')) as KeptCounts
+  const smallest = requests.map(({ counts: { bundled, node } }) => (bundled + node) / 100)
+  const rows = [...new Set(requests.flatMap(({ parts }) => Object.keys(parts)))].map((part) => ({ part, calls: requests.map(({ parts }) => parts[part] ?? 0) }))
+  const large = rows.filter(({ calls }) => calls.some((count, index) => count >= (smallest[index] ?? 0)))
+  const small = rows.filter((row) => !large.includes(row))
+  const rest = requests.map((_, index) => small.reduce((sum, { calls }) => sum + (calls[index] ?? 0), 0))
+  const cost = [
+    ['kB allocated', ...requests.map(({ counts }) => (counts.bytes / 1000).toFixed(1))],
+    ['reads and writes', ...requests.map(({ counts }) => counts.readsAndWrites.toFixed(0))],
+    ['calls of functions', ...requests.map(({ counts: { bundled, node } }) => (bundled + node).toFixed(0))],
+    ...[...large].sort((a, b) => isOfNode(a.part) - isOfNode(b.part) || (b.calls[0] ?? 0) - (a.calls[0] ?? 0)).map(({ part, calls }) => [`… ${part}`, ...calls.map((count) => count.toFixed(0))]),
+    ['… smaller parts', ...rest.map((count) => count.toFixed(0))],
+  ]
+  return `## What a request costs, counted\n\n${table(['for one request', ...requests.map(({ name }) => name)], cost)}\n\n\`npm run bench:count -- --write\`: ${date}, Node ${version}, unoptimised.`
+}
+
+function isOfNode (part: string): number {
+  return part.startsWith('Node: ') ? 1 : 0
 }
 
 function section<Result> (name: string, title: string, write: (result: Result) => string): string {

@@ -31,7 +31,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'sessions': ['sessions', 'storage', 'errors', 'steps', 'kysely'],
   'storage': ['storage', 'errors', 'steps', 'helper-module', 'helper-process', 'kysely', '@photostructure/sqlite', 'pg'],
   'credentials': ['credentials', 'sessions', 'storage', 'errors', 'steps', 'helper-thread', 'kysely', '@node-rs/argon2', '@node-rs/bcrypt', '@phc/format', 'apache-md5'],
-  'gateway': ['gateway', 'routes', 'errors', 'fastify', '@fastify/http-proxy', 'undici'],
+  'gateway': ['gateway', 'routes', 'errors', 'fastify', '@fastify/http-proxy'],
   'login': ['login', 'tokens', 'errors', 'steps', 'fastify', '@fastify/formbody', 'secure-json-parse'],
   'ops': ['ops', 'errors', 'fastify', 'fastify-plugin', 'pino', 'prom-client'],
   'remote': ['remote', 'errors', 'undici'],

@@ -152,16 +152,16 @@ function upstreamRequest ({ method, target, route, identity, config, table, sent
     }),
     identityHeaders: compileIdentityHeaders(route.identityHeaders),
     trustedProxies: compileTrustedProxies(config.trustedProxies),
-    preserveHost: route.preserveHost,
     forwardAuthorization: route.forwardAuthorization,
   })
-  const flat = requestHeaders(requestOf(config, sent), '(a new id)', identity)
+  const incoming = requestOf(config, sent)
+  const flat = requestHeaders(incoming, '(a new id)', identity)
   const [upstream] = route.upstreams
   const headers: string[] = []
   for (let index = 0; index < flat.length; index += 2) headers.push(`${flat[index] ?? ''}: ${flat[index + 1] ?? ''}`)
   // The token is known to whoever gave it; a terminal's history need not know it too.
   if (route.forwardAuthorization && identity !== null) headers.push('Authorization: Bearer (the token)')
-  if (!route.preserveHost) headers.unshift(`Host: ${upstream?.host ?? ''}`)
+  headers.unshift(`Host: ${(route.preserveHost ? incoming.headers.host : undefined) ?? upstream?.host ?? ''}`)
   return {
     origin: route.upstreams.map(({ origin }) => origin).join(' or '),
     request: [`${method} ${upstreamPath(target, route.stripLength)} HTTP/1.1`, ...headers],

@@ -1,8 +1,7 @@
-/** 4  to the upstream and back: undici dispatch, both bodies streamed, every fault → 502, 504 or a cut-off answer. */
+/** 4  to the upstream and back: both bodies streamed, every fault → 502, 504 or a cut-off answer. */
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Dispatcher } from 'undici'
 import { Refusal } from '../errors.ts'
 import type { Route } from '../routes/compile.ts'
 import { without, type HeaderNames } from './header-names.ts'
@@ -10,6 +9,7 @@ import type { LiveConnection, LiveConnections } from './live-connections.ts'
 import { assertLength, hasBody, limitedBody } from './request-body.ts'
 import type { RequestHeaders } from './request-headers.ts'
 import { responseHead, type ResponseHead } from './response-headers.ts'
+import type { AnswerHandler, UpstreamConnection } from './upstream-connection.ts'
 import type { UpstreamConnections } from './upstream-connections.ts'
 import { upstreamFault, type FaultKind } from './upstream-faults.ts'
 import { inTurn, type UpstreamPool } from './upstreams.ts'
@@ -48,7 +48,7 @@ export function createForward (route: Route, options: ForwardOptions): Forward {
       body = limitedBody(raw, { bodyLimit: route.bodyLimit, idleTimeout: options.bodyIdleTimeout })
     }
     const exchange = new Exchange(request, reply, body, options)
-    exchange.dispatch(route, nextUpstream, route.upstreams.length)
+    exchange.send(route, nextUpstream, route.upstreams.length)
   }
 }
 
@@ -62,8 +62,8 @@ export function upstreamPath (target: string, stripLength: number): string {
 /** Answers before the answer (1xx). Those that there are come once or twice. */
 const MOST_INTERIM = 16
 
-/** One request under way: undici's handler, with the client's answer at the other end. */
-class Exchange implements Dispatcher.DispatchHandler {
+/** One request under way: the upstream's answer comes in, the client's goes out. */
+class Exchange implements AnswerHandler {
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly #response: ServerResponse
@@ -71,19 +71,17 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #options: ForwardOptions
   readonly #startedAt = performance.now()
   #retry: (() => boolean) | null = null
-  #abort: ((error?: Error) => void) | null = null
-  #resume: (() => void) | null = null
+  /** null until the request is sent. */
+  #connection: UpstreamConnection | null = null
   #live: (() => void) | null = null
   #reading: NodeJS.Timeout | null = null
-  #timeout = 0
   #interims = 0
-  #interimUntil: number | null = null
   /** Bytes of a counted body that have not come yet; Infinity where they are not counted. */
   #missing = Infinity
   /** The chunk that completes a counted body: it leaves together with the end, and for a small answer with the head, in one write. */
   #last: Buffer | null = null
   /** What the upstream has said, as long as nothing of it has been passed on. */
-  #head: { readonly status: number, readonly statusText: string, readonly head: ResponseHead } | null = null
+  #head: { readonly status: number, readonly reason: string, readonly head: ResponseHead } | null = null
   /** `waiting` for a head; then `answering`; `over` when nothing more will be sent. */
   #state: 'waiting' | 'answering' | 'over' = 'waiting'
 
@@ -96,55 +94,50 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#response.once('close', () => { this.#onClientClose() })
   }
 
-  dispatch (route: Route, nextUpstream: () => UpstreamConnections, attempts: number): void {
+  send (route: Route, nextUpstream: () => UpstreamConnections, attempts: number): void {
     const { raw, identity } = this.#request
-    this.#timeout = route.timeout
-    const send = () => nextUpstream().dispatch({
+    const length = raw.headers['content-length']
+    const request = {
+      method: raw.method ?? '',
       path: upstreamPath(raw.url ?? '/', route.stripLength),
-      method: raw.method as Dispatcher.HttpMethod,
-      headers: framed(this.#options.requestHeaders(raw, this.#request.id, identity), raw, this.#body),
+      host: route.preserveHost ? raw.headers.host ?? null : null,
+      headers: this.#options.requestHeaders(raw, this.#request.id, identity),
       body: this.#body,
-      headersTimeout: route.timeout,
+      // A counted body stays a counted one: an upstream that knows no chunks, as many behind WSGI, would take them for the next request.
+      bodyLength: length === undefined ? null : Number(length),
+      headTimeout: route.timeout,
       // An event stream may be silent for as long as it likes.
       bodyTimeout: raw.headers.accept?.includes('text/event-stream') === true ? 0 : this.#options.idleTimeout,
-    }, this)
+    }
     if (attempts > 1) {
       let left = attempts - 1
-      this.#retry = () => left-- > 0 && (send(), true)
+      this.#retry = () => left-- > 0 && (nextUpstream().send(request, this), true)
     }
-    send()
+    nextUpstream().send(request, this)
   }
 
-  onConnect (abort: (error?: Error) => void): void {
+  onSend (connection: UpstreamConnection): void {
     this.#retry = null
-    this.#abort = abort
-    if (this.#state === 'over') abort()
+    this.#connection = connection
+    if (this.#state === 'over') connection.abort(this)
   }
 
-  onHeaders (status: number, raw: Buffer[], resume: () => void, statusText: string): boolean {
-    if (this.#state === 'over') return true
-    const head = responseHead(raw, this.#options.names, this.#request.id)
+  onHead (status: number, reason: string, rawHeaders: string[]): void {
+    if (this.#state === 'over') return
+    const head = responseHead(rawHeaders, this.#options.names, this.#request.id)
     if (status < 200) {
       this.#interim(status, head)
-      return true
+      return
     }
-    this.#resume = resume
-    this.#head = { status, statusText, head }
-    if (this.#request.raw.method === 'HEAD' || status === 204 || status === 304) {
-      // Ended at the head: undici takes the length of a 304, which RFC 9110 §8.6 allows, for that of a body to come.
-      this.#begin()
-      this.#end()
-    } else {
-      // Head and body leave together if they came together; else the head does not wait for the body.
-      process.nextTick(flushHead, this)
-    }
-    return true
+    this.#head = { status, reason, head }
+    // Head and body leave together if they came together; else the head does not wait for the body.
+    process.nextTick(flushHead, this)
   }
 
   /** Passes the head on. From here on the answer is the upstream's, and nobody else's. */
   #begin (): void {
     if (this.#head === null) return
-    const { status, statusText, head } = this.#head
+    const { status, reason, head } = this.#head
     const { raw } = this.#request
     // RFC 9110 §8.6: a 204 has no length, and a client that believed one would wait for it, or read the next answer as it.
     const headers = status === 204 && head.length !== null ? without(head.headers, ['content-length']) : head.headers
@@ -153,7 +146,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     // The rest of a body that nobody will read: this connection cannot be used again.
     if (this.#body !== null && !raw.complete) headers.push('Connection', 'close')
 
-    this.#response.writeHead(status, safeStatusText(status, statusText), headers)
+    this.#response.writeHead(status, safeReason(status, reason), headers)
     this.#head = null
     this.#reply.hijack()
     this.#state = 'answering'
@@ -167,11 +160,11 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#begin()
       this.#response.flushHeaders()
     } catch (error) {
-      this.#abort?.(error as Error)
+      this.#connection?.abort(this, error as Error)
     }
   }
 
-  onData (chunk: Buffer): boolean {
+  onBody (chunk: Buffer): boolean {
     if (this.#state === 'waiting') this.#begin()
     if (this.#state !== 'answering') return true
     this.#missing -= chunk.length
@@ -180,7 +173,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       return true
     }
     if (this.#response.write(chunk)) return true
-    this.#response.once('drain', () => { this.#resume?.() })
+    this.#response.once('drain', () => { this.#connection?.resume(this) })
     this.#watchReader()
     return false
   }
@@ -193,11 +186,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     }, this.#options.idleTimeout)
   }
 
-  onComplete (trailers: string[] | null): void {
+  onEnd (trailers: readonly string[]): void {
     if (this.#state === 'waiting') this.#begin()
     if (this.#state !== 'answering') return
-    // undici's types say text; what it hands over are bytes, as for the head.
-    if (trailers !== null && trailers.length > 0) this.#trail(trailers as unknown as Buffer[])
+    if (trailers.length > 0) this.#trail(trailers)
     this.#end()
   }
 
@@ -208,7 +200,8 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#options.observer.faulted(upstreamFault(error).kind)
       this.#request.log.warn({ request_id: this.#request.id, reason: upstreamFault(error).refusal.details.reason }, 'the answer of the upstream broke off')
       this.#over(this.#response.statusCode)
-      this.#response.destroy()
+      // What was written in this turn leaves with its end.
+      process.nextTick(destroyAnswer, this.#response)
       return
     }
     if (error instanceof Refusal) return this.#refuse(error)
@@ -221,16 +214,15 @@ class Exchange implements Dispatcher.DispatchHandler {
   /** Through Fastify, so that every refusal has its one shape; the error handler counts and logs it. */
   #refuse (refusal: Refusal): void {
     this.#state = 'over'
+    this.#body?.destroy()
     if (this.#body !== null && !this.#request.raw.complete) this.#reply.header('connection', 'close')
     this.#reply.send(refusal)
   }
 
   #interim (status: number, { headers }: ResponseHead): void {
-    // undici begins its time for a head anew with each, and the client's connection does not hold them back.
-    this.#interimUntil ??= performance.now() + this.#timeout
-    const isLate = performance.now() > this.#interimUntil
-    if (isLate || ++this.#interims > MOST_INTERIM) {
-      this.#abort?.(Object.assign(new Error('interim answers without end'), { code: isLate ? 'UND_ERR_HEADERS_TIMEOUT' : 'INTERIM_FLOOD' }))
+    // The client's connection does not hold them back.
+    if (++this.#interims > MOST_INTERIM) {
+      this.#connection?.abort(this, Object.assign(new Error('interim answers without end'), { code: 'INTERIM_FLOOD' }))
       return
     }
     if (this.#request.raw.httpVersionMinor === 0) return
@@ -256,13 +248,13 @@ class Exchange implements Dispatcher.DispatchHandler {
         // An event stream ends cleanly, so that its client comes back and learns why; anything else is cut off.
         if (isEventStream) this.#end()
         else this.#response.destroy()
-        this.#abort?.()
+        this.#connection?.abort(this)
       },
     }
     this.#live = this.#options.live.add(connection)
   }
 
-  #trail (trailers: readonly Buffer[]): void {
+  #trail (trailers: readonly string[]): void {
     if (!this.#response.chunkedEncoding) return
     const { headers } = responseHead(trailers, this.#options.names, this.#request.id)
     const pairs: [string, string][] = []
@@ -290,7 +282,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
     this.#over(499)
     this.#body?.destroy()
-    this.#abort?.()
+    this.#connection?.abort(this)
   }
 
   #over (status: number): void {
@@ -300,27 +292,22 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
-/**
- * A counted body stays a counted one. undici would chunk whatever has not come whole by now, and an upstream that knows no
- * chunks, as many behind WSGI, would take them for the next request.
- */
-function framed (headers: string[], request: IncomingMessage, body: Readable | null): string[] {
-  const length = request.headers['content-length']
-  if (body !== null && length !== undefined) headers.push('Content-Length', length)
-  return headers
-}
-
 /** Node writes trailers, and accepts a Trailer header, on chunked answers alone: anything else throws, uncaught. */
 function mayTrail (request: IncomingMessage, { length }: ResponseHead): boolean {
   return length === null && request.httpVersionMinor === 1
+}
+
+function destroyAnswer (response: ServerResponse): void {
+  response.destroy()
 }
 
 function flushHead (exchange: Exchange): void {
   exchange.flush()
 }
 
-function safeStatusText (status: number, text: string): string {
-  return VISIBLE.test(text) ? text : STATUS_CODES[status] ?? ''
+/** Node would refuse to write what its own parser takes. */
+function safeReason (status: number, reason: string): string {
+  return VISIBLE.test(reason) ? reason : STATUS_CODES[status] ?? ''
 }
 
 const VISIBLE = /^[\t\x20-\x7e]*$/

@@ -74,7 +74,6 @@ function compileSteps (options: GatewayOptions) {
       names,
       trustedProxies,
       identityHeaders: compileIdentityHeaders(route.identityHeaders),
-      preserveHost: route.preserveHost,
       forwardAuthorization: route.forwardAuthorization,
     })
     const shared = { names, requestHeaders, live: options.live, observer: options.observe(route), tokenGrace: options.timeouts.tokenGrace }

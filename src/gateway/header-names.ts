@@ -71,7 +71,7 @@ function withoutEnd (folded: string): string {
   return folded.endsWith('-') ? folded.slice(0, -1) : folded
 }
 
-/** Written anew for the upstream's connection: the length as undici frames it, the host as the route says. */
+/** Written anew for the upstream's connection: the length as the body is framed, the host as the route says. */
 export const framing: ReadonlySet<string> = new Set(['host', 'content-length', 'expect'])
 
 const REMEMBERED = 1024

@@ -23,7 +23,7 @@ export function assertLength (request: IncomingMessage, bodyLimit: number): void
 }
 
 /**
- * The body as a stream of its own: undici destroys the stream it was given when it is done, and the request's own
+ * The body as a stream of its own: it is destroyed when nobody wants more of it, and the request's own
  * stream is the client's connection, on which an answer may still have to be sent. Fails with a Refusal.
  */
 export function limitedBody (request: IncomingMessage, { bodyLimit, idleTimeout }: BodyLimits): Readable {

@@ -12,15 +12,14 @@ export interface RequestHeaderOptions {
   readonly names: HeaderNames
   readonly identityHeaders: IdentityHeaders
   readonly trustedProxies: TrustedProxies
-  readonly preserveHost: boolean
   readonly forwardAuthorization: boolean
 }
 
-/** → flat name, value list, complete but for the framing headers, which whoever sends it writes. */
+/** → flat name, value list, complete but for Host and the framing headers, which whoever sends it writes. */
 export type RequestHeaders = (request: IncomingMessage, requestId: string, identity: Identity | null) => string[]
 
 export function compileRequestHeaders (options: RequestHeaderOptions): RequestHeaders {
-  const { names, identityHeaders, trustedProxies, preserveHost, forwardAuthorization } = options
+  const { names, identityHeaders, trustedProxies, forwardAuthorization } = options
   return function requestHeaders (request, requestId, identity) {
     const raw = request.rawHeaders
     let headers: string[] = []
@@ -37,7 +36,6 @@ export function compileRequestHeaders (options: RequestHeaderOptions): RequestHe
     }
     if (dropped !== null) headers = without(headers, dropped)
 
-    if (preserveHost && request.headers.host !== undefined) headers.push('Host', request.headers.host)
     addForwarded(headers, request, trustedProxies)
     headers.push('X-Request-Id', requestId)
     if (identity !== null) headers.push(...identityHeaders(identity))

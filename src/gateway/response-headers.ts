@@ -11,17 +11,17 @@ export interface ResponseHead {
   readonly trailer: string | null
 }
 
-/** `raw`: name, value, … as bytes. Values are Latin-1 on the wire and stay so. */
-export function responseHead (raw: readonly Buffer[], names: HeaderNames, requestId: string): ResponseHead {
+/** `raw`: flat name, value list. Values are Latin-1 on the wire and stay so. */
+export function responseHead (raw: readonly string[], names: HeaderNames, requestId: string): ResponseHead {
   let headers: string[] = ['X-Request-Id', requestId]
   let dropped: readonly string[] | null = null
   let length: number | null = null
   let isEventStream = false
   let trailer: string | null = null
   for (let index = 0; index < raw.length; index += 2) {
-    const name = raw[index]?.toString('latin1') ?? ''
+    const name = raw[index] ?? ''
     const fate = names.responseFate(name)
-    const value = raw[index + 1]?.toString('latin1') ?? ''
+    const value = raw[index + 1] ?? ''
     if (fate === 'keep') {
       if (name.length === 14 && name.toLowerCase() === 'content-length') length = Number(value)
       else if (name.length === 12 && name.toLowerCase() === 'content-type') isEventStream = EVENT_STREAM.test(value)

@@ -19,16 +19,14 @@ export function upstreamFault (error: unknown): UpstreamFault {
   return { kind: 'broken', refusal: new Refusal('GW_UPSTREAM_BROKEN', details) }
 }
 
-const timeouts: ReadonlySet<string> = new Set([
-  'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT',
-])
+const timeouts: ReadonlySet<string> = new Set(['CONNECT_TIMEOUT', 'HEAD_TIMEOUT', 'BODY_TIMEOUT', 'ETIMEDOUT'])
 
 const unreachable: ReadonlySet<string> = new Set([
   'ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN', 'ENOENT', 'EACCES',
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ])
 
-const resets: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'])
+const resets: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'CLOSED', 'ANSWER_CUT_OFF'])
 
 function errorCode (error: unknown): string {
   if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code

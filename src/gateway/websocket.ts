@@ -73,7 +73,7 @@ async function shakeHands (route: Route, nextUpstream: () => URL, options: WebSo
   const { raw, identity, id } = request
   const target = {
     path: upstreamPath(raw.url ?? '/', route.stripLength),
-    headers: options.requestHeaders(raw, id, identity),
+    headers: [...route.preserveHost && raw.headers.host !== undefined ? ['Host', raw.headers.host] : [], ...options.requestHeaders(raw, id, identity)],
     connectTimeout: options.connectTimeout,
     responseTimeout: route.timeout,
   }

@@ -9,7 +9,7 @@ COPY package.json package-lock.json .npmrc ./
 # A layer that changes with the lock file alone: `prepare` would need the source. No dependency needs its install script.
 RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
-COPY scripts/build.ts scripts/lean-packages.ts ./scripts/
+COPY scripts/build.ts scripts/compile-schema.ts scripts/lean-packages.ts ./scripts/
 COPY src ./src
 RUN npm run build
 RUN chmod 755 dist/cli.js

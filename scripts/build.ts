@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { build } from 'esbuild'
 import { helperModules } from '../src/helper-module.ts'
+import { compiledSchemaPlugin } from './compile-schema.ts'
 import { leanPackagesPlugin } from './lean-packages.ts'
 
 const root = resolve(import.meta.dirname, '..')
@@ -34,6 +35,6 @@ await build({
   minifySyntax: true,
   // Beside the code, not in it.
   legalComments: 'external',
-  plugins: [leanPackagesPlugin],
+  plugins: [leanPackagesPlugin, compiledSchemaPlugin],
   logLevel: 'warning',
 })

@@ -1,7 +1,8 @@
 /** A value against the schema: every fault in a sentence, defaults filled in. Rules between keys are cross-checks.ts's. */
-import { Ajv, type ErrorObject } from 'ajv'
+import type { ErrorObject } from 'ajv'
 import { nearest, pathText, type KeyPath } from './fault.ts'
 import { formats } from './formats.ts'
+import { check } from './schema-check.ts'
 import { configSchema } from './schema.ts'
 
 export interface SchemaFault {
@@ -25,10 +26,6 @@ export interface SchemaNode {
 }
 
 export const rootSchema: SchemaNode = configSchema as unknown as SchemaNode
-
-const ajv = new Ajv({ allErrors: true, useDefaults: true, strict: false, verbose: true, ownProperties: true })
-for (const [name, { matches }] of Object.entries(formats)) ajv.addFormat(name, matches)
-const check = ajv.compile(configSchema)
 
 /** Fills defaults into `value`. */
 export function validate (value: unknown): SchemaFault[] {

@@ -1,4 +1,4 @@
-/** dist/cli.js as others run it. Built anew where src/ is newer: a test of yesterday's build would prove nothing. */
+/** dist/cli.js as others run it. Built anew where src/ or scripts/ are newer: a test of yesterday's build would prove nothing. */
 import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, rmdirSync, statSync } from 'node:fs'
@@ -70,8 +70,8 @@ export async function until (holds: () => boolean, { child, output }: ReturnType
 
 function isStale (): boolean {
   const built = statSync(cliFile, { throwIfNoEntry: false })?.mtimeMs ?? 0
-  const source = join(projectRoot, 'src')
-  return readdirSync(source, { recursive: true, encoding: 'utf8' }).some((file) => statSync(join(source, file)).mtimeMs > built)
+  return ['src', 'scripts'].some((folder) => readdirSync(join(projectRoot, folder), { recursive: true, encoding: 'utf8' })
+    .some((file) => statSync(join(projectRoot, folder, file)).mtimeMs > built))
 }
 
 function removeFolder (folder: string): void {

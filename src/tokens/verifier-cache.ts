@@ -35,9 +35,9 @@ const badTokens = 1000
  */
 export function createVerifierCache (verify: Verify, { size, clockTolerance, isEnded, now }: VerifierCacheOptions): CachedVerify {
   // Bound by number and by bytes: a token may be 8 KiB long, and typical ones are far below 1 KiB.
-  const good = size === 0 ? null : new LRUCache<string, Identity>({ max: size, maxSize: Math.max(size * 2, 32) * entryOverhead, sizeCalculation: weight })
+  const good = size === 0 ? null : createCache<Identity>(size, Math.max(size * 2, 32) * entryOverhead)
   // Apart from the good ones: a flood of bad tokens must not push out what honest callers use.
-  const bad = size === 0 ? null : new LRUCache<string, BadToken>({ max: badTokens, maxSize: badTokens * 2 * entryOverhead, sizeCalculation: weight })
+  const bad = size === 0 ? null : createCache<BadToken>(badTokens, badTokens * 2 * entryOverhead)
   let hits = 0
   let misses = 0
   let refused = 0
@@ -81,6 +81,11 @@ export function createVerifierCache (verify: Verify, { size, clockTolerance, isE
   }
 }
 
-function weight (_: unknown, token: string): number {
-  return token.length + entryOverhead
+/**
+ * At most `entries`, and at most `bytes`. lru-cache sets room aside for all that `max` allows, megabytes before the first token came;
+ * so each entry weighs at least its share of the bytes, which comes to the same bound.
+ */
+function createCache<Value extends object> (entries: number, bytes: number): LRUCache<string, Value> {
+  const share = Math.floor(bytes / entries)
+  return new LRUCache({ maxSize: bytes, sizeCalculation: (_, token) => Math.max(share, token.length + entryOverhead) })
 }

@@ -1,7 +1,7 @@
 /** The one secret above the database: where it comes from, the keys derived from it, and what is sealed under those. */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
-import { closeSync, constants, fstatSync, fsyncSync, linkSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { closeSync, constants, fstatSync, fsyncSync, linkSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { StartupFault } from '../errors.ts'
 import { step } from '../steps.ts'
 
@@ -39,7 +39,10 @@ export function openMasterKey (options: { configured: string | undefined, fileBe
     throw new StartupFault(`There is no master key, and no folder of data to keep one beside: set keys.masterKey or GATEWARDEN_MASTER_KEY; ${remedy}`)
   }
   const present = readKeyFile(fileBesideData)
-  if (present !== null) return { ...present, created: null }
+  if (present !== null) {
+    removeDrafts(fileBesideData)
+    return { ...present, created: null }
+  }
   const ours = createKeyFile(fileBesideData)
   const made = readKeyFile(fileBesideData)
   if (made === null) throw new StartupFault(`The master key file ${fileBesideData} vanished while it was being made: start again, with one process at a time removing files there`)
@@ -121,16 +124,28 @@ function createKeyFile (path: string): boolean {
     try {
       linkSync(draft, path)
     } catch (error) {
-      if (codeOf(error) === 'EEXIST') return false
+      // Another process was quicker; if it has removed this draft already, all the more.
+      if (['EEXIST', 'ENOENT'].includes(codeOf(error))) return false
       throw error
     } finally {
-      unlinkSync(draft)
+      rmSync(draft, { force: true })
     }
+    removeDrafts(path)
     syncFolder(dirname(path))
     step('master key: in place')
     return true
   } catch (error) {
     throw new StartupFault(`The master key file ${path} cannot be made (${codeOf(error)}): make its folder writable, on a file system with hard links, or set GATEWARDEN_MASTER_KEY`, { cause: error })
+  }
+}
+
+/** A process that died while it made the key leaves its draft, and that may be the key itself. To be called when there is a key. */
+function removeDrafts (path: string): void {
+  const isDraft = (file: string) => file.startsWith(`${basename(path)}.`) && /\.\d+\.[0-9a-f]{12}$/.test(file)
+  try {
+    for (const file of readdirSync(dirname(path)).filter(isDraft)) rmSync(join(dirname(path), file), { force: true })
+  } catch {
+    // A folder that takes no writes now is no reason to stay down; a later start tries again.
   }
 }
 

@@ -3,7 +3,6 @@ import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { openSqlite } from '../../src/storage/sqlite-driver.ts'
-import { allSteps } from '../../src/steps.ts'
 import { killsContract, killsTimeout } from './kills.contract.ts'
 
 t.setTimeout(killsTimeout)
@@ -21,6 +20,5 @@ t.test('SQLite', { timeout: killsTimeout }, killsContract({
       database.close()
     }
   },
-  // Of what is not killed yet.
-  neverPassed: allSteps.filter((step) => !/^(?:login|refresh|storage): /.test(step)),
+  makesMasterKey: true,
 }))

@@ -66,6 +66,11 @@ export async function use (client: Client, url: string, held: Held): Promise<boo
   return outcome === 'passed'
 }
 
+/** Somebody else, such as the command line, has asked for the end of these from `began` on. */
+export function endedElsewhere (client: Client, sessions: readonly Held[], began: number, outcome: 'done' | 'unanswered'): void {
+  for (const { session } of sessions) client.events.push({ session, began, ended: performance.now(), kind: 'logout', outcome })
+}
+
 interface Answer { readonly status: number, readonly text: string }
 
 /** null where the connection broke, as by a gateway that is killed. One that lives and says nothing is a fault. */

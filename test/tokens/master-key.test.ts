@@ -42,6 +42,18 @@ await t.test('makes a file of mode 0600 at the first start, and uses it at the n
   t.strictSame(readdirSync(folder), ['master.key'], 'no draft is left behind')
 })
 
+await t.test('removes what a process left behind that died while it made the key, and nothing else', async (t) => {
+  const draft = 'master.key.4711.0123456789ab'
+  const folder = t.testdir({ [draft]: `${good}\n`, 'master.key.old': '', 'other.key.4711.0123456789ab': '' })
+  const open = () => openMasterKey({ configured: undefined, fileBesideData: join(folder, 'master.key') })
+  const left = ['master.key', 'master.key.old', 'other.key.4711.0123456789ab']
+  t.notSame(open().masterKey.derive('x'), openMasterKey({ configured: good, fileBesideData: null }).masterKey.derive('x'))
+  t.strictSame(readdirSync(folder), left, 'it died before its draft was in place')
+  writeFileSync(join(folder, draft), readFileSync(join(folder, 'master.key')), { mode: 0o600 })
+  open()
+  t.strictSame(readdirSync(folder), left, 'or after that')
+})
+
 await t.test('processes that start at once end up with one key', async (t) => {
   const path = join(t.testdir(), 'master.key')
   const module = fileURLToPath(new URL('../../src/tokens/master-key.ts', import.meta.url))

@@ -168,8 +168,15 @@ export function openUpstreamConnection (target: UpstreamTarget, owner: Connectio
     parser.expect(method)
     isAnswered = false
     allow('head', headTimeout)
+    if (body === null) {
+      socket.write(head, 'latin1')
+      return
+    }
+    // What of the body is here already leaves together with the head.
+    socket.cork()
     socket.write(head, 'latin1')
-    if (body !== null) sendBody(body, asked)
+    setImmediate(uncork, socket)
+    sendBody(body, asked)
   }
 
   function sendBody (body: Readable, { bodyLength, headTimeout }: UpstreamRequest): void {
@@ -345,6 +352,10 @@ function requestHead ({ method, path, host, headers, body, bodyLength }: Upstrea
   // RFC 9110 §8.6: where a body is usual, none is said to be none.
   else if (USUALLY_WITH_BODY.has(method)) head += 'Content-Length: 0\r\n'
   return `${head}\r\n`
+}
+
+function uncork (socket: Socket): void {
+  socket.uncork()
 }
 
 const PATH = /^[\x21-\x7e\x80-\xff]+$/

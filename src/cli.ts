@@ -5,6 +5,8 @@ import { failureOf } from './cli/failure.ts'
 
 // `… | head` has what it wanted; whatever else is wrong with stdout, there is nobody left to tell.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => { process.exit(error.code === 'EPIPE' ? 0 : 1) })
+// A full disk, or a reader that is gone: no reason to end for those that do not write there but serve.
+process.stderr.on('error', () => {})
 
 // Node 22 calls its SQLite experimental; it is the one that later versions call stable. Other warnings are told as before.
 process.removeAllListeners('warning')

@@ -2,13 +2,14 @@
 import cluster from 'node:cluster'
 import { availableParallelism } from 'node:os'
 import closeWithGrace from 'close-with-grace'
-import { pino, type Logger } from 'pino'
+import type { Logger } from 'pino'
 import { faultText } from '../config/fault.ts'
 import { lintConfig } from '../config/lint.ts'
 import { loadConfig, type Loaded } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { watchFiles } from '../config/watch.ts'
 import { StartupFault } from '../errors.ts'
+import { openLog } from '../ops/log-destination.ts'
 import { loggerOptions } from '../ops/logger.ts'
 import type { Gateway } from '../server.ts'
 import { loadOrThrow, type ConfigOption } from './config-option.ts'
@@ -24,11 +25,11 @@ export async function start ({ config: file }: ConfigOption): Promise<void> {
   if (cluster.worker !== undefined) {
     // The configuration comes from the first process: what stands in the file by now may be another one.
     const { serveAsWorker } = await import('../workers/worker.ts')
-    serveAsWorker(pino(loggerOptions({ level: 'info' })).child({ worker: cluster.worker.id }))
+    serveAsWorker(openLog(loggerOptions({ level: 'info' })).child({ worker: cluster.worker.id }))
     return
   }
   const loaded = loadOrThrow(file)
-  const log = pino(loggerOptions(loaded.config.log))
+  const log = openLog(loggerOptions(loaded.config.log))
   warnOf(loaded, log)
   const starting = startProcesses(loaded.config, log)
   const changes = followChanges(file, loaded, starting, log)

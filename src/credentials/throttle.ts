@@ -54,7 +54,7 @@ const KNOWN_FOR = 90 * 24 * 3_600_000
 const BATCH = 500
 
 /** Milliseconds that a login waits for those before it, and then for one turn of a slow storage at most. */
-const LONGEST_WAIT = 2_000
+const LONGEST_WAIT = 10_000
 
 /** What an attempt is counted by, how many failures that takes before it delays, and how long it delays at most. */
 interface Counter {
@@ -235,14 +235,20 @@ async function inBatches (deleteSome: () => Promise<{ readonly numDeletedRows: b
   while ((await deleteSome()).numDeletedRows > 0n) await nextTurn()
 }
 
-/** One after the other. Behind a storage that hangs each would wait for all before: whose turn comes too late is not begun. */
+/** One after the other. Behind a storage that hangs or fails each would wait for all before: who stands there fails with them. */
 function createTurns (): <Result>(work: () => Promise<Result>) => Promise<Result> {
   let last: Promise<unknown> = Promise.resolve()
+  let failedAt = -Infinity
   return async (work) => {
     const began = performance.now()
     const mine = last.then(async () => {
-      if (performance.now() - began > LONGEST_WAIT) throw new Error('the logins before this one have waited too long for the storage')
-      return await work()
+      if (failedAt > began || performance.now() - began > LONGEST_WAIT) throw new Error('the storage has failed the logins before this one, or is too slow for all of them')
+      try {
+        return await work()
+      } catch (error) {
+        failedAt = performance.now()
+        throw error
+      }
     })
     last = mine.catch(() => {})
     return await mine

@@ -22,6 +22,8 @@ export interface GroupCommit {
 
 export interface GroupCommitOptions {
   readonly answer: (answers: readonly Answer[]) => void
+  /** Throws where nothing may be written any more. */
+  readonly beforeCommit: () => void
   /** Milliseconds that a task waits for another process to let go of the file. */
   readonly patience: number
   /** Milliseconds, and what is called back after as many. */
@@ -35,7 +37,7 @@ const FATAL = [SQLITE_BUSY, 7, 9, 10, 13]
 /** Milliseconds between two looks whether the file is free. */
 const RETRY = 10
 
-export function createGroupCommit (sqlite: SqliteConnection, { answer, patience, now, later }: GroupCommitOptions): GroupCommit {
+export function createGroupCommit (sqlite: SqliteConnection, { answer, beforeCommit, patience, now, later }: GroupCommitOptions): GroupCommit {
   const execute = createExecutor(sqlite)
   const version = createVersion(sqlite)
   /** In the order in which they came. */
@@ -111,6 +113,7 @@ export function createGroupCommit (sqlite: SqliteConnection, { answer, patience,
 
   function commit (): void {
     try {
+      beforeCommit()
       sqlite.exec('COMMIT')
     } catch (error) {
       rollback()

@@ -129,4 +129,11 @@ const migrationsIn = (schema: string | null): Record<string, Migration> => ({
       await sql`create trigger tell_of_change after insert or update or delete on ${sql.id(schema, 'keys')} for each statement execute function ${keys}()`.execute(db)
     },
   },
+
+  '0004-ended-sessions-by-token': {
+    async up (db: Kysely<unknown>) {
+      // A start looks for those whose access tokens may still live, among all that have ended and are not deleted yet.
+      await db.schema.createIndex('sessions_by_ended_access').on('sessions').column('access_until').where(sql.ref('ended_at'), 'is not', null).execute()
+    },
+  },
 })

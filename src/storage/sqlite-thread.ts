@@ -1,4 +1,5 @@
 /** The thread that has the gateway's own SQLite file: a slow disk, or a lock of another process, stops no request. */
+import { statSync } from 'node:fs'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { createGroupCommit, numberOf, type Answer, type Task } from './group-commit.ts'
 import { openSqlite, type SqliteConnection } from './sqlite-driver.ts'
@@ -48,7 +49,7 @@ function open (): SqliteConnection {
 }
 
 function serve (connection: SqliteConnection): void {
-  const group = createGroupCommit(connection, { answer: tell, patience, now: () => performance.now(), later: (milliseconds, work) => { setTimeout(work, milliseconds) } })
+  const group = createGroupCommit(connection, { answer: tell, beforeCommit: assertInPlace(), patience, now: () => performance.now(), later: (milliseconds, work) => { setTimeout(work, milliseconds) } })
   port.on('message', (first: ToSqliteThread) => {
     const tasks: Task[] = []
     // All that has come meanwhile goes onto the disk together.
@@ -60,6 +61,19 @@ function serve (connection: SqliteConnection): void {
     group.run(tasks)
     if (message === 'close') close(connection)
   })
+}
+
+/**
+ * A file that is deleted, or replaced by a backup, is still open here: logins and logouts would be answered as done that the next
+ * start knows nothing of.
+ */
+function assertInPlace (): () => void {
+  const opened = statSync(path)
+  return () => {
+    const found = statSync(path, { throwIfNoEntry: false })
+    if (found?.ino === opened.ino && found.dev === opened.dev) return
+    throw new Error(`${path} has been ${found === undefined ? 'deleted' : 'replaced'} while it was open: put it back, or restart to begin with what is there`)
+  }
 }
 
 function close (connection: SqliteConnection): void {

@@ -3,6 +3,8 @@
  * answer 503 with Retry-After, no token is lost, and all of it heals without a restart. docs/operations.md tells it to operators.
  */
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFileSync, copyFileSync, readFileSync, renameSync, statSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { buildIfStale } from '../cli/built-cli.ts'
@@ -23,6 +25,11 @@ async function folderWithAlice (t: Test, storage = 'data/gatewarden.db'): Promis
   const added = await cli(folder, ['users', 'add', 'alice', '--password-stdin'], password)
   if (added.code !== 0) throw new Error(added.stderr)
   return folder
+}
+
+function notRun (t: Test, what: string, why: string): void {
+  t.comment(`NOT RUN: ${what}, for ${why}`)
+  t.pass(`NOT RUN: ${what} (${why})`)
 }
 
 const refused = { status: 503, body: { error: 'unavailable', code: 'GW_UNAVAILABLE' }, retryAfter: /^\d+$/ }
@@ -49,8 +56,7 @@ async function cannotWrite (t: Test, running: Running, { begin, end }: { readonl
 t.test('the disk is full, and has room again', async (t) => {
   const disk = mountSmallDisk(t, '2m')
   if (disk === null) {
-    t.comment('NOT RUN: a full disk, for nobody may mount a file system here')
-    t.pass('NOT RUN: a full disk (nobody may mount a file system here)')
+    notRun(t, 'a full disk', 'nobody may mount a file system here')
     return
   }
   const running = await startCli(t, await folderWithAlice(t, `${disk.folder}/gatewarden.db`))
@@ -61,8 +67,7 @@ t.test('the disk is full, and has room again', async (t) => {
 
 t.test('every write is refused, as by a file system that turned read-only, and allowed again', async (t) => {
   if (process.platform !== 'linux') {
-    t.comment('NOT RUN: writes that are refused, for only Linux can set limits to a running process')
-    t.pass('NOT RUN: writes that are refused (this is not Linux)')
+    notRun(t, 'writes that are refused', 'only Linux sets limits to a running process')
     return
   }
   const running = await startCli(t, await folderWithAlice(t))
@@ -87,4 +92,78 @@ t.test('another process holds the lock for long: who reads goes on, who writes i
   t.match(await refresh(running, before.refresh_token), { status: 200 })
   t.match(await logIn(running), { status: 200 })
   t.strictSame((await traffic.stop()).others, [])
+})
+
+t.test('the file is deleted or replaced while it is open: nothing is answered as done that the next start would not know', async (t) => {
+  const folder = await folderWithAlice(t)
+  const file = join(folder, 'data/gatewarden.db')
+  const running = await startCli(t, folder)
+  const away = `${file}.away`
+  await cannotWrite(t, running, { begin: () => { renameSync(file, away) }, end: () => { renameSync(away, file) } })
+  const replaced = () => {
+    renameSync(file, away)
+    copyFileSync(away, file)
+  }
+  await cannotWrite(t, running, { begin: replaced, end: () => { renameSync(away, file) } })
+  t.match(await running.line(({ cause }) => JSON.stringify(cause ?? '').includes('replaced while it was open')), { level: 'error', reason: 'storage' })
+})
+
+t.test('a log of commits with garbage at its end, or cut short, costs the last commit at most', async (t) => {
+  for (const [what, harm] of Object.entries({
+    'garbage': (log: string) => { appendFileSync(log, Buffer.alloc(10_000, 0xa5)) },
+    'cut short': (log: string) => { truncateSync(log, statSync(log).size - 100) },
+  })) {
+    const folder = await folderWithAlice(t)
+    const first = await startCli(t, folder)
+    const [kept, last] = [await tokensOf(first), await tokensOf(first)]
+    first.child.kill('SIGKILL')
+    await once(first.child, 'exit')
+    harm(join(folder, 'data/gatewarden.db-wal'))
+    const second = await startCli(t, folder)
+    t.match(await refresh(second, kept.refresh_token), { status: 200 }, what)
+    // Lost is the session of the last login, its row being in what was cut off: that client logs in anew.
+    t.match(await refresh(second, last.refresh_token), { status: what === 'garbage' ? 200 : 401 }, what)
+    t.match(await logIn(second), { status: 200 })
+  }
+})
+
+t.test('a file that is damaged stops the start with a clear line, and is left as it was', async (t) => {
+  const folder = await folderWithAlice(t)
+  const file = join(folder, 'data/gatewarden.db')
+  truncateSync(file, statSync(file).size - 20_000)
+  const before = readFileSync(file)
+  const { code, stderr } = await cli(folder, ['start'])
+  t.equal(code, 1)
+  t.match(stderr, /^error: [^\n]*(?:damaged)[^\n]*\n$/)
+  t.ok(readFileSync(file).equals(before), 'not a byte is changed')
+})
+
+t.test('a read-only file system stops the start with a clear line', async (t) => {
+  const disk = mountSmallDisk(t, '2m')
+  if (disk === null) {
+    notRun(t, 'a start on a read-only file system', 'nobody may mount a file system here')
+    return
+  }
+  const folder = await folderWithAlice(t, `${disk.folder}/gatewarden.db`)
+  disk.setReadOnly(true)
+  const { code, stderr } = await cli(folder, ['start'])
+  t.equal(code, 1)
+  t.match(stderr, /^error: the storage cannot be opened: [^\n]*must be writable[^\n]*\n$/)
+  disk.setReadOnly(false)
+  t.match(await logIn(await startCli(t, folder)), { status: 200 })
+})
+
+t.test('a disk that is full at the start: a clear line, or a start that answers 503; with room again it starts', async (t) => {
+  const disk = mountSmallDisk(t, '2m')
+  if (disk === null) {
+    notRun(t, 'a start on a full disk', 'nobody may mount a file system here')
+    return
+  }
+  const folder = await folderWithAlice(t, `${disk.folder}/gatewarden.db`)
+  disk.fill()
+  const { code, stderr } = await cli(folder, ['start'])
+  t.equal(code, 1)
+  t.match(stderr, /^error: [^\n]*(?:full|writable)[^\n]*\n$/)
+  disk.empty()
+  t.match(await logIn(await startCli(t, folder)), { status: 200 })
 })

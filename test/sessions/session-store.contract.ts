@@ -1,6 +1,7 @@
 /** What the sessions' rows promise over any storage engine: to be run on each. */
 import { CompiledQuery, sql } from 'kysely'
 import type { Test } from 'tap'
+import { openRevocations } from '../../src/sessions/revocations.ts'
 import { createSessionStore, endSessionsOf, type Session } from '../../src/sessions/session-store.ts'
 import { someTime } from '../helpers/tokens.ts'
 import { refusal, startSessions, type OpenStorage } from './session-rig.ts'
@@ -103,36 +104,42 @@ export function sessionStoreContract (open: OpenStorage): (t: Test) => Promise<v
     })
 
     await t.test('finds sessions, those of a subject and dead ones by an index, however many there are', async (t) => {
-      const { db, engine } = await closing(t, open)
+      const storage = await closing(t, open)
+      const { db, engine } = storage
       const asked: CompiledQuery[] = []
-      const store = createSessionStore(db.withPlugin({
+      const listening = db.withPlugin({
         transformQuery ({ node, queryId }) {
           asked.push(db.getExecutor().compileQuery(node, queryId))
           return node
         },
         transformResult: async ({ result }) => result,
-      }))
+      })
+      const store = createSessionStore(listening)
       await store.find('session')
       await store.live('alice', someTime)
       await store.end('session', 'logout', someTime)
       await store.rotate({ id: 'session', generation: 0, tokenHash: '', successorHash: '', recentRotations: '[]', accessUntil: 7, time: someTime })
       await store.deleteDead(someTime, someTime, 10)
+      const revocations = await openRevocations({ storage: { ...storage, db: listening }, rememberFor: 1_000, now: () => someTime })
+      revocations.close()
       const plans = await db.transaction().execute(async (transaction) => {
         // An empty table is read as a whole where that is allowed.
         if (engine === 'postgres') await sql`set local enable_seqscan = off`.execute(transaction)
         const explain = engine === 'postgres' ? 'explain' : 'explain query plan'
         const texts: string[] = []
         // Those within another query are told of on their own as well.
-        for (const query of asked.filter((one) => /sessions/.test(one.sql) && !one.sql.startsWith('select "id"'))) {
+        for (const query of asked.filter((one) => /sessions/.test(one.sql) && !one.sql.startsWith('select "id" from'))) {
           texts.push(JSON.stringify((await transaction.executeQuery(CompiledQuery.raw(`${explain} ${query.sql}`, [...query.parameters]))).rows))
         }
         return texts
       })
-      t.equal(plans.length, 6)
+      t.equal(plans.length, 8)
       for (const plan of plans) t.notMatch(plan, /Seq Scan on sessions|SCAN sessions(?! USING)/)
       t.match(plans[1], /sessions_by_subject/)
       t.match(plans[4], /sessions_by_expiry/)
       t.match(plans[5], /sessions_by_end/)
+      t.match(plans[6], /sessions_by_end/)
+      t.match(plans[7], /sessions_by_ended_access/)
     })
 
     await t.test('twenty parallel refreshes of one token: one rotation, twenty equal answers, nobody logged out', async (t) => {

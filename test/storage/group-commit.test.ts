@@ -27,6 +27,7 @@ function start (t: Test, { faultAt = null as string | null, errcode = 13 } = {})
   }
   const group = createGroupCommit(connection, {
     answer: (answers) => { said.push(...answers.map(brief)) },
+    beforeCommit: () => {},
     patience: 100,
     now: () => clock.time,
     later: (_milliseconds, work) => { timers.push(work) },

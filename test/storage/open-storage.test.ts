@@ -144,6 +144,7 @@ t.test('what a process wrote is there for the next', async (t) => {
 t.test('a storage of an earlier version is brought up to date, with what is in it', async (t) => {
   const path = join(t.testdir({}), 'gatewarden.db')
   const { db, close } = await openStorage(`sqlite:${path}`)
+  await sql`drop index sessions_by_ended_access`.execute(db)
   await sql`alter table sessions drop column access_until`.execute(db)
   await sql`alter table sessions drop column credential_tag`.execute(db)
   await sql`delete from kysely_migration where name > '0001-z'`.execute(db)

@@ -7,8 +7,8 @@
  *
  * What dies is dist/cli.js, at a step of src/steps.ts. Which steps an operation passes is recorded first, and none of them all may
  * be passed by no operation. Each process works on a copy of one prepared storage; what is restarted on it is the gateway, in this
- * process. A run kills an operation at the first and the last passing of the steps that are its own; with GATEWARDEN_KILLS=all at
- * every passing of every step.
+ * process. With GATEWARDEN_KILLS=all an operation is killed at every passing of every step; else once at each of the steps that are
+ * its own, one engine at the first passing and the other one at the last.
  */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -41,6 +41,8 @@ export interface Engine {
   damage (place: Place): readonly string[]
   /** Whether a gateway makes its master key by itself, beside the data. */
   readonly makesMasterKey: boolean
+  /** Which one a short run takes, of a step that is passed more than once. */
+  readonly passing: 'first' | 'last'
 }
 
 /** A folder with a config.yaml, and the storage that this names. */
@@ -139,7 +141,7 @@ export function killsContract (engine: Engine): (t: Test) => Promise<void> {
       },
       {
         name: 'a refresh that is repeated, for its answer was lost',
-        own: ['refresh: '],
+        own: ['refresh: found rotated before'],
         begin: copied,
         act: async (process, { client }) => await process.gateway(async (url) => { await refresh(client, url, held(client, 'repeating')) }),
         faults: async ({ client }, url) => await useAll(client, url),
@@ -169,7 +171,7 @@ export function killsContract (engine: Engine): (t: Test) => Promise<void> {
       },
       {
         name: 'users disable',
-        own: ['user: ', 'sessions of a user: '],
+        own: ['user: '],
         begin: copied,
         act: async (process, { client }) => await endingAlice(client, () => process.command(['users', 'disable', 'alice'])),
         async faults ({ client }, url, ending) {
@@ -200,7 +202,7 @@ export function killsContract (engine: Engine): (t: Test) => Promise<void> {
       },
       {
         name: 'a rotation that is due at a start',
-        own: ['keys: '],
+        own: ['keys: dead ones deleted', 'keys: committed'],
         async begin () {
           const world = await copied()
           await withState(world.place, async (config, { storage: { db } }) => {
@@ -300,10 +302,11 @@ export function killsContract (engine: Engine): (t: Test) => Promise<void> {
         for (const step of new Set(passed)) {
           if (!takesAll && !operation.own.some((beginning) => step.startsWith(beginning))) continue
           const last = passed.filter((one) => one === step).length
-          for (let nth = 1; nth <= last || takesAll; nth = takesAll || nth === last ? nth + 1 : last) {
-            const { ending } = await attempt(t, operation, { step, nth }, `at "${step}", passing ${nth} of ${last}`)
-            if (nth === 1) t.equal(ending, 'killed')
-            if (ending === 'lived') break
+          const from = takesAll || engine.passing === 'first' ? 1 : last
+          // Timers pass some steps as well: how often an operation does, is known when it lives.
+          for (let nth = from, ending: Ending = 'killed'; ending === 'killed' && (takesAll || nth === from); nth++) {
+            ({ ending } = await attempt(t, operation, { step, nth }, `at "${step}", passing ${nth} of ${last}`))
+            if (nth === 1) t.equal(ending, 'killed', 'once at least')
           }
         }
       })
@@ -366,7 +369,9 @@ async function importedIn (place: Place): Promise<{ readonly users: number, read
 
 async function countsIn (place: Place): Promise<Record<string, number>> {
   const counts: Record<string, number> = {}
-  for (const table of ['users', 'sessions', 'keys', 'login_attempts', 'known_origins', 'meta'] as const) counts[table] = (await rowsIn(place, table)).length
+  await withState(place, async (_, { storage: { db } }) => {
+    for (const table of ['users', 'sessions', 'keys', 'login_attempts', 'known_origins', 'meta'] as const) counts[table] = (await db.selectFrom(table).selectAll().execute()).length
+  })
   return counts
 }
 

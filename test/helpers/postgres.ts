@@ -22,6 +22,9 @@ export interface TestPostgres {
   /** `fast` ends connections at once and writes everything down; `immediate` is a crash. */
   stop (how: 'fast' | 'immediate'): Promise<void>
   start (): Promise<void>
+  /** All its processes stand still: it takes connections, and answers nothing. */
+  pause (): void
+  resume (): void
 }
 
 interface Test {
@@ -69,6 +72,24 @@ export async function startPostgres (t: Test, settings: Readonly<Record<string, 
     await exited
   }
 
+  /** Those that serve a connection are processes of their own, in groups of their own. */
+  function signal (name: 'SIGSTOP' | 'SIGCONT'): void {
+    const pid = server?.pid
+    if (pid === undefined) throw new Error('PostgreSQL does not run')
+    const send = () => {
+      for (const one of [pid, ...childrenOf(pid)]) {
+        try {
+          process.kill(one, name)
+        } catch {
+          // It has ended meanwhile.
+        }
+      }
+    }
+    send()
+    // Those that were being made when the first was stopped.
+    send()
+  }
+
   async function query (sql: string, database = 'postgres'): Promise<readonly Record<string, unknown>[]> {
     const client = new pg.Client({ connectionString: postgresUrl(port, database) })
     await client.connect()
@@ -99,6 +120,8 @@ export async function startPostgres (t: Test, settings: Readonly<Record<string, 
     query,
     stop,
     start,
+    pause: () => { signal('SIGSTOP') },
+    resume: () => { signal('SIGCONT') },
   }
 }
 
@@ -131,6 +154,14 @@ async function binaries (): Promise<{ initdb: string, postgres: string }> {
   if (!existsSync(join(root, 'native/lib/libpq.so.5')) && process.platform === 'linux') execFileSync(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: root, stdio: 'pipe' })
   for (const file of [found.initdb, found.postgres]) if ((statSync(file).mode & 0o555) !== 0o555) chmodSync(file, 0o755)
   return found
+}
+
+function childrenOf (pid: number): number[] {
+  return execFileSync('ps', ['-A', '-o', 'ppid=,pid='], { encoding: 'utf8' }).trim().split('\n')
+    .flatMap((line) => {
+      const [parent, child] = line.trim().split(/\s+/).map(Number)
+      return parent === pid && child !== undefined ? [child] : []
+    })
 }
 
 /** PostgreSQL does not run as root: there the system's user `postgres` does, who is made where there is none. */

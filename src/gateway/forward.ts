@@ -130,8 +130,6 @@ class Exchange implements AnswerHandler {
       return
     }
     this.#head = { status, reason, head }
-    // Head and body leave together if they came together; else the head does not wait for the body.
-    process.nextTick(flushHead, this)
   }
 
   /** Passes the head on. From here on the answer is the upstream's, and nobody else's. */
@@ -154,7 +152,8 @@ class Exchange implements AnswerHandler {
     else if (hasBody) this.#liveWith(head)
   }
 
-  flush (): void {
+  /** Head and body leave together if they came together; else the head does not wait for the body. */
+  onWait (): void {
     if (this.#head === null || this.#state !== 'waiting') return
     try {
       this.#begin()
@@ -299,10 +298,6 @@ function mayTrail (request: IncomingMessage, { length }: ResponseHead): boolean 
 
 function destroyAnswer (response: ServerResponse): void {
   response.destroy()
-}
-
-function flushHead (exchange: Exchange): void {
-  exchange.flush()
 }
 
 /** Node would refuse to write what its own parser takes. */

@@ -43,6 +43,8 @@ export interface AnswerHandler {
   onHead (status: number, reason: string, headers: string[]): void
   /** false: no more until `resume`, but for what has been read already. */
   onBody (chunk: Buffer): boolean
+  /** All that has come is told, and it is not the end. */
+  onWait (): void
   onEnd (trailers: readonly string[]): void
   onError (error: Error): void
 }
@@ -94,14 +96,15 @@ export function openUpstreamConnection (target: UpstreamTarget, owner: Connectio
   let deadline = Infinity
   let timer: NodeJS.Timeout | null = null
   let timerAt = Infinity
+  /** Milliseconds. */
+  let idleFor = 0
 
   const sink: AnswerSink = {
     onHead (status, reason, headers) {
-      if (status >= 200) allow('body', request?.bodyTimeout ?? 0)
+      if (status >= 200) phase = 'body'
       handler?.onHead(status, reason, headers)
     },
     onBody (chunk) {
-      allow('body', request?.bodyTimeout ?? 0)
       if (handler?.onBody(chunk) !== false || isPaused || isOver) return
       isPaused = true
       socket.pause()
@@ -122,7 +125,8 @@ export function openUpstreamConnection (target: UpstreamTarget, owner: Connectio
         isPaused = false
         socket.resume()
       }
-      allow('idle', keepFor)
+      phase = 'idle'
+      idleFor = keepFor
       owner.onFree(connection)
     },
   }
@@ -135,6 +139,10 @@ export function openUpstreamConnection (target: UpstreamTarget, owner: Connectio
     } catch (error) {
       fail(error as Error)
     }
+    if (isOver) return
+    if (phase === 'idle') allow('idle', idleFor)
+    else if (phase === 'body') allow('body', request?.bodyTimeout ?? 0)
+    handler?.onWait()
   }
 
   const socket = connect(target, onRead)

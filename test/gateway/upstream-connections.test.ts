@@ -47,6 +47,7 @@ async function send (connections: UpstreamConnections, path: string, more: Parti
     connections.send({ ...plain, path, ...more }, {
       onSend () {},
       onHead () {},
+      onWait () {},
       onBody (chunk) {
         body += chunk.toString()
         return true
@@ -162,7 +163,7 @@ t.test('a handler that gives up as soon as it is connected takes the connection 
   const { upstream, connections } = await start(t)
   await ask(connections, '/now/1')
   const gone = new Promise<Error>((resolve) => {
-    connections.send({ ...plain, path: '/gone' }, { onSend (connection) { connection.abort(this) }, onHead () {}, onBody: () => true, onEnd () {}, onError: resolve })
+    connections.send({ ...plain, path: '/gone' }, { onSend (connection) { connection.abort(this) }, onHead () {}, onWait () {}, onBody: () => true, onEnd () {}, onError: resolve })
   })
   t.match(await within(5_000, gone), { code: 'ABORTED' })
   t.equal(await ask(connections, '/now/2'), '/now/2')

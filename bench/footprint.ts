@@ -1,7 +1,13 @@
-/** What it keeps in memory: with tokens remembered, and for each idle WebSocket. How it starts is start.ts's. */
+/**
+ * What it keeps in memory: idle, with tokens remembered, for each idle WebSocket, while long bodies go through, and in a soak of
+ * churning tokens and connections. How it starts is start.ts's.
+ */
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { createServer, request, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { WebSocket, WebSocketServer } from 'ws'
 import { gatewarden } from './contenders.ts'
@@ -10,55 +16,127 @@ import { residentMegabytes } from './process-cpu.ts'
 import type { Bench } from './run.ts'
 import { createIssuing } from './tokens.ts'
 
-const sockets = 10_000
+/** All in megabytes resident, but for what says otherwise. */
+export interface Footprint {
+  readonly idle: number
+  readonly afterLoad: number
+  readonly with100000Tokens: number
+  readonly perIdleWebSocketKilobytes: number
+  /** The most while 4 GB went one way. */
+  readonly download: number
+  readonly upload: number
+  readonly soak: { readonly requests: number, readonly seconds: number, readonly resident: readonly number[] }
+}
 
-export async function footprint ({ folder, upstream, script, note }: Bench): Promise<unknown> {
+/** Each takes two descriptors here and two there, and 20,000 is what a process often may have. */
+const sockets = 9_000
+const bodyBytes = 4 * 2 ** 30
+
+/** The soak takes fifteen times `seconds`: a minute by default; `--seconds 40` comes to some ten million requests. */
+export async function footprint ({ folder, upstream, script, seconds, note }: Bench): Promise<Footprint> {
   const issuing = await createIssuing(folder, 'ES256')
-  const sleeper = new WebSocketServer({ port: 0, host: '127.0.0.1' })
-  await once(sleeper, 'listening')
+  const far = await openFarSide()
   const running = await gatewarden.start({
     folder,
     upstream,
     issuing,
     config: {
-      limits: { connections: 20_000 },
-      routes: [{ path: '/api', upstream, access: 'authenticated' }, { path: '/ws', upstream: `http://127.0.0.1:${(sleeper.address() as { port: number }).port}`, access: 'authenticated' }],
+      limits: { connections: 2 * sockets, body: '5gb' },
+      routes: [{ path: '/api', upstream, access: 'authenticated' }, { path: '/far', upstream: far.url, access: 'authenticated' }],
     },
   })
-  const result: Record<string, unknown> = {}
+  const resident = () => residentMegabytes(running.pids)
   try {
-    await pause(2_000)
-    const idle = residentMegabytes(running.pids)
+    await pause(3_000)
+    const idle = resident()
+    note(`idle ${idle.toFixed(0)} MB`)
     const lines: string[] = []
     for (let count = 0; count < 100_000; count++) lines.push(await issuing.token(count))
     const tokens = join(folder, 'tokens')
     writeFileSync(tokens, `${lines.join('\n')}\n`)
     // Load first, so that what requests need is not taken for what tokens need.
+    const [token = ''] = lines
     const one = join(folder, 'token')
-    writeFileSync(one, `${lines[0]}\n`)
+    writeFileSync(one, `${token}\n`)
     await load({ url: `${running.url}/api/x`, seconds: 5, connections: 16, tokens: one }, running.pids, script)
-    const busy = residentMegabytes(running.pids)
-    await load({ url: `${running.url}/api/x`, seconds: 30, connections: 16, tokens }, running.pids, script)
-    const cached = residentMegabytes(running.pids)
-    Object.assign(result, { idle, afterLoad: busy, with100000Tokens: cached })
-    note(`idle ${idle.toFixed(0)} MB, after load ${busy.toFixed(0)} MB, with 100,000 tokens ${cached.toFixed(0)} MB`)
+    const afterLoad = resident()
+    // Until each has been seen once.
+    for (let seen = 0; seen < lines.length;) seen += (await load({ url: `${running.url}/api/x`, seconds: 20, connections: 16, tokens }, running.pids, script)).requests
+    const with100000Tokens = resident()
+    note(`after load ${afterLoad.toFixed(0)} MB, with 100,000 tokens ${with100000Tokens.toFixed(0)} MB`)
 
-    const clients = await openSockets(running.url.replace('http', 'ws'), lines[0] ?? '')
-    const open = residentMegabytes(running.pids)
-    result['perIdleWebSocketKilobytes'] = (open - cached) / sockets * 1024
-    note(`${sockets} idle WebSockets: ${((open - cached) / sockets * 1024).toFixed(1)} kB each`)
+    const clients = await openSockets(running.url.replace('http', 'ws'), token)
+    const perIdleWebSocketKilobytes = (resident() - with100000Tokens) / sockets * 1024
+    note(`${sockets} idle WebSockets: ${perIdleWebSocketKilobytes.toFixed(1)} kB each`)
     for (const client of clients) client.terminate()
+
+    const download = await peak(resident, async () => { await pass(`${running.url}/far`, token, 'GET') })
+    const upload = await peak(resident, async () => { await pass(`${running.url}/far`, token, 'POST') })
+    note(`4 GB down ${download.toFixed(0)} MB, up ${upload.toFixed(0)} MB`)
+
+    const soak = { requests: 0, seconds: 15 * seconds, resident: [resident()] }
+    for (let part = 0; part < 5; part++) {
+      soak.requests += (await load({ url: `${running.url}/api/x`, seconds: 3 * seconds, connections: 32, tokens, close: true }, running.pids, script)).requests
+      soak.resident.push(resident())
+    }
+    note(`soak of ${soak.requests} requests, a connection each: ${soak.resident.map((megabytes) => megabytes.toFixed(0)).join(', ')} MB`)
+    return { idle, afterLoad, with100000Tokens, perIdleWebSocketKilobytes, download, upload, soak }
   } finally {
     await running.stop()
-    sleeper.close()
+    far.close()
   }
-  return result
+}
+
+/** An upstream that keeps WebSockets, sends a long body, and reads one. */
+async function openFarSide (): Promise<{ readonly url: string, close (): void }> {
+  const server = createServer((incoming, response) => {
+    if (incoming.method === 'GET') body().pipe(response)
+    else incoming.resume().on('end', () => { response.end() })
+  })
+  const sleeper = new WebSocketServer({ server })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close () {
+      sleeper.close()
+      server.close()
+      server.closeAllConnections()
+    },
+  }
+}
+
+function body (): Readable {
+  const chunk = Buffer.alloc(65_536, 'x')
+  return Readable.from((function * () { for (let sent = 0; sent < bodyBytes; sent += chunk.length) yield chunk })(), { objectMode: false })
+}
+
+/** Until the answer has ended; throws where a byte is missing. */
+async function pass (url: string, token: string, method: 'GET' | 'POST'): Promise<void> {
+  const asked = request(url, { method, headers: { authorization: `Bearer ${token}` }, agent: false })
+  if (method === 'POST') body().pipe(asked)
+  else asked.end()
+  const [answer] = await once(asked, 'response') as [IncomingMessage]
+  let bytes = 0
+  for await (const chunk of answer as AsyncIterable<Buffer>) bytes += chunk.length
+  if (answer.statusCode !== 200 || (method === 'GET' && bytes !== bodyBytes)) throw new Error(`${method}: ${String(answer.statusCode)}, ${bytes} bytes`)
+}
+
+async function peak (read: () => number, work: () => Promise<void>): Promise<number> {
+  let most = read()
+  const timer = setInterval(() => { most = Math.max(most, read()) }, 250)
+  try {
+    await work()
+    return most
+  } finally {
+    clearInterval(timer)
+  }
 }
 
 async function openSockets (url: string, token: string): Promise<WebSocket[]> {
   const clients: WebSocket[] = []
   for (let count = 0; count < sockets; count += 100) {
-    const batch = Array.from({ length: 100 }, () => new WebSocket(`${url}/ws`, { headers: { authorization: `Bearer ${token}` } }))
+    const batch = Array.from({ length: 100 }, () => new WebSocket(`${url}/far`, { headers: { authorization: `Bearer ${token}` }, handshakeTimeout: 30_000 }))
     await Promise.all(batch.map(async (client) => { await once(client, 'open') }))
     clients.push(...batch)
   }

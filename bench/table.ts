@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Spread } from './comparison.ts'
 import type { KeptCounts } from './count.ts'
+import type { Footprint } from './footprint.ts'
 import type { Start } from './start.ts'
 
 interface Kept<Result> {
@@ -61,13 +62,16 @@ replace('docs/performance.md', [
     ['', 'ready after, ms', 'ms of CPU until then', 'resident 3 s later, MB'],
     Object.entries(starts).map(([kind, { ready, cpu, resident }]) => [kind, range(ready, 0), range(cpu, 0), range(resident, 1)])
   )),
-  section<{ idle: number, afterLoad: number, with100000Tokens: number, perIdleWebSocketKilobytes: number }>('footprint', 'As a sidecar: memory', (result) => table(
-    ['resident', 'MB'],
+  section<Footprint>('footprint', 'As a sidecar: memory', (result) => table(
+    ['', 'resident, MB'],
     [
       ['idle', result.idle.toFixed(0)],
       ['after load', result.afterLoad.toFixed(0)],
       ['100,000 tokens remembered', result.with100000Tokens.toFixed(0)],
-      ['an idle WebSocket', `${result.perIdleWebSocketKilobytes.toFixed(1)} kB`],
+      ['9,000 idle WebSockets', `${result.perIdleWebSocketKilobytes.toFixed(1)} kB each, with both of their sockets`],
+      ['while 4 GB come down', `at most ${result.download.toFixed(0)}`],
+      ['while 4 GB go up', `at most ${result.upload.toFixed(0)}`],
+      [`soak: ${result.soak.requests} requests in ${result.soak.seconds} s, a connection each, 100,000 tokens`, result.soak.resident.map((megabytes) => megabytes.toFixed(0)).join(', ')],
     ]
   )),
   counts(),

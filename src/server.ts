@@ -293,6 +293,7 @@ async function openApplication (config: Config, lasting: Lasting) {
     reservedPrefixes: config.identity.reservedPrefixes,
     observe: (route) => observer(route, metrics),
     timeouts: config.timeouts,
+    bodyRate: config.limits.bodyRate,
   })
   await app.ready()
 

@@ -276,6 +276,7 @@ export const configSchema = Type.Object({
   }),
   limits: section('What a client may send.', {
     body: size('1gb', 'Largest request body. Bodies stream; nothing is buffered.'),
+    bodyRate: size('240b', 'Bytes a second that a request body has to come by, on average since its beginning; else 408. Time in which the gateway waits for the upstream does not count. `0b`: any.'),
     headers: size('16kb', 'Request line and headers together.'),
     connections: Type.Integer({ minimum: 1, default: 10_000, description: 'Open client connections.' }),
   }),
@@ -285,6 +286,7 @@ export const configSchema = Type.Object({
     idle: duration('5m', 'Silence in the middle of an answer. Event streams are exempt.'),
     clientHeaders: duration('10s', 'For the head of a request.'),
     clientBody: duration('30s', 'Silence in the middle of a request body.'),
+    clientBodyGrace: duration('5s', 'From the beginning of a request body until `limits.bodyRate` counts.'),
     keepAlive: duration('72s', 'For the next request on an idle client connection.'),
     drain: duration('10s', 'For requests under way at shutdown.'),
     tokenGrace: duration('2s', 'WebSockets and streams are closed this long after the token they came with has expired.'),

@@ -6,7 +6,7 @@ import { Refusal } from '../errors.ts'
 import type { Route } from '../routes/compile.ts'
 import { without, type HeaderNames } from './header-names.ts'
 import type { LiveConnection, LiveConnections } from './live-connections.ts'
-import { assertLength, hasBody, limitedBody } from './request-body.ts'
+import { assertLength, hasBody, LimitedBody, type BodyLimits } from './request-body.ts'
 import type { RequestHeaders } from './request-headers.ts'
 import { responseHead, type ResponseHead } from './response-headers.ts'
 import type { AnswerHandler, UpstreamConnection } from './upstream-connection.ts'
@@ -27,9 +27,9 @@ export interface ForwardOptions {
   readonly requestHeaders: RequestHeaders
   readonly live: LiveConnections
   readonly observer: RouteObserver
-  /** Milliseconds of silence: of the upstream in the middle of an answer, of the client in the middle of a body. */
+  /** Milliseconds of silence of the upstream in the middle of an answer. */
   readonly idleTimeout: number
-  readonly bodyIdleTimeout: number
+  readonly bodyTimes: Omit<BodyLimits, 'bodyLimit'>
   /** Milliseconds that an event stream outlives its token by. */
   readonly tokenGrace: number
 }
@@ -37,6 +37,7 @@ export interface ForwardOptions {
 export type Forward = (request: FastifyRequest, reply: FastifyReply) => void
 
 export function createForward (route: Route, options: ForwardOptions): Forward {
+  const bodyLimits = { ...options.bodyTimes, bodyLimit: route.bodyLimit }
   const nextUpstream = inTurn(route.upstreams.map(options.pool.connectionsTo))
   return function forward (request, reply) {
     const { raw } = request
@@ -45,7 +46,7 @@ export function createForward (route: Route, options: ForwardOptions): Forward {
       assertLength(raw, route.bodyLimit)
       // The gateway meets the expectation itself, now that the caller may send: RFC 9110 §10.1.1.
       if (raw.headers.expect !== undefined && raw.httpVersionMinor === 1) reply.raw.writeContinue()
-      body = limitedBody(raw, { bodyLimit: route.bodyLimit, idleTimeout: options.bodyIdleTimeout })
+      body = new LimitedBody(raw, bodyLimits)
     }
     const exchange = new Exchange(request, reply, body, options)
     exchange.send(route, nextUpstream, route.upstreams.length)

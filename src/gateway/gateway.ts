@@ -33,7 +33,9 @@ export interface GatewayOptions {
   readonly reservedPrefixes: readonly string[]
   readonly observe: (route: Route) => RouteObserver
   /** Milliseconds. */
-  readonly timeouts: { readonly connect: number, readonly idle: number, readonly clientBody: number, readonly tokenGrace: number }
+  readonly timeouts: { readonly connect: number, readonly idle: number, readonly clientBody: number, readonly clientBodyGrace: number, readonly tokenGrace: number }
+  /** Bytes a second. */
+  readonly bodyRate: number
 }
 
 export const gateway: FastifyPluginAsync<GatewayOptions> = async (app, options) => {
@@ -81,7 +83,7 @@ function compileSteps (options: GatewayOptions) {
       ...shared,
       pool: options.pool,
       idleTimeout: options.timeouts.idle,
-      bodyIdleTimeout: options.timeouts.clientBody,
+      bodyTimes: { idleTimeout: options.timeouts.clientBody, leastRate: options.bodyRate, rateGrace: options.timeouts.clientBodyGrace },
     })
     const forwardWebSocket = createWebSocketForward(route, {
       ...shared,

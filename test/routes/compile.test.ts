@@ -8,8 +8,8 @@ const defaults = { stripPrefix: false, preserveHost: false, forwardAuthorization
 function table (...routes: (Partial<RouteConfig> & { path: string })[]) {
   return compileRoutes({
     routes: routes.map((route) => ({ ...defaults, ...route })),
-    timeouts: { connect: 1, upstream: 30_000, idle: 1, clientHeaders: 1, clientBody: 1, keepAlive: 1, drain: 1, tokenGrace: 1 },
-    limits: { body: 1_000, headers: 1, connections: 1 },
+    timeouts: { connect: 1, upstream: 30_000, idle: 1, clientHeaders: 1, clientBody: 1, clientBodyGrace: 1, keepAlive: 1, drain: 1, tokenGrace: 1 },
+    limits: { body: 1_000, bodyRate: 240, headers: 1, connections: 1 },
     identity: { headers: { 'X-User-Id': 'sub' }, reservedPrefixes: [] },
   })
 }

@@ -84,8 +84,8 @@ function timed (work: () => void): number {
 t.test('nor does what reads every path and every host', async (t) => {
   const table = compileRoutes({
     routes: [{ path: '/', upstream: 'http://127.0.0.1:1', access: 'public', stripPrefix: false, preserveHost: false, forwardAuthorization: false, websocket: true, allowPath: ['encoded-slash', 'double-slash', 'double-encoding', 'semicolon', 'needless-encoding', 'encoded-backslash'] }],
-    timeouts: { connect: 1, upstream: 1, idle: 1, clientHeaders: 1, clientBody: 1, keepAlive: 1, drain: 1, tokenGrace: 1 },
-    limits: { body: 1, headers: 1, connections: 1 },
+    timeouts: { connect: 1, upstream: 1, idle: 1, clientHeaders: 1, clientBody: 1, clientBodyGrace: 1, keepAlive: 1, drain: 1, tokenGrace: 1 },
+    limits: { body: 1, bodyRate: 240, headers: 1, connections: 1 },
     identity: { headers: {}, reservedPrefixes: [] },
   })
   for (const unit of ['/', 'a/', 'A/', 'A', '%2f', '%252f', '%25', '.', '..', './', ';', ';/', '/;a', '%20', '.%20', '%e2%88%95', '%ef%bc%8f', '\\', '%5c', '%', '%2', '?', '[', ':', 'é']) {

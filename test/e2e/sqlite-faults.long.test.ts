@@ -1,36 +1,22 @@
 /**
- * What can happen to the file of a running gateway, and to one that starts: each time verified requests go on, logins and refreshes
+ * What can happen to the file of a running gateway: each time verified requests go on, logins and refreshes
  * answer 503 with Retry-After, no token is lost, and all of it heals without a restart. docs/operations.md tells it to operators.
  */
 import { execFileSync } from 'node:child_process'
-import { once } from 'node:events'
-import { appendFileSync, copyFileSync, readFileSync, renameSync, statSync, truncateSync } from 'node:fs'
+import { copyFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { buildIfStale } from '../cli/built-cli.ts'
-import { cli, configText, password, startCli, type Running } from '../cli/running-cli.ts'
+import { startCli, type Running } from '../cli/running-cli.ts'
 import { mountSmallDisk } from '../helpers/small-disk.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 import { openSqlite } from '../../src/storage/sqlite-driver.ts'
 import { logIn, ready, refresh, soon, tokensOf, useAllAlong } from './gateway-client.ts'
+import { folderWithAlice, notRun } from './sqlite-fault-rig.ts'
 
 await buildIfStale()
 const upstream = await startUpstream((_request, response) => { response.end() })
 t.teardown(() => upstream.close())
-
-/** A folder with a configuration, a file of storage, and alice in it. */
-async function folderWithAlice (t: Test, storage = 'data/gatewarden.db'): Promise<string> {
-  const routes = [{ path: '/api', upstream: upstream.url, access: 'authenticated' }]
-  const folder = t.testdir({ 'config.yaml': configText({ storage: `sqlite:${storage}`, refreshToken: { graceWindow: '0s' }, routes }) })
-  const added = await cli(folder, ['users', 'add', 'alice', '--password-stdin'], password)
-  if (added.code !== 0) throw new Error(added.stderr)
-  return folder
-}
-
-function notRun (t: Test, what: string, why: string): void {
-  t.comment(`NOT RUN: ${what}, for ${why}`)
-  t.pass(`NOT RUN: ${what} (${why})`)
-}
 
 const refused = { status: 503, body: { error: 'unavailable', code: 'GW_UNAVAILABLE' }, retryAfter: /^\d+$/ }
 
@@ -59,7 +45,7 @@ t.test('the disk is full, and has room again', async (t) => {
     notRun(t, 'a full disk', 'nobody may mount a file system here')
     return
   }
-  const running = await startCli(t, await folderWithAlice(t, `${disk.folder}/gatewarden.db`))
+  const running = await startCli(t, await folderWithAlice(t, { upstream: upstream.url, storage: `${disk.folder}/gatewarden.db` }))
   await cannotWrite(t, running, { begin: disk.fill, end: disk.empty })
   running.child.kill('SIGTERM')
   t.equal(await running.exited, 0)
@@ -70,14 +56,14 @@ t.test('every write is refused, as by a file system that turned read-only, and a
     notRun(t, 'writes that are refused', 'only Linux sets limits to a running process')
     return
   }
-  const running = await startCli(t, await folderWithAlice(t))
+  const running = await startCli(t, await folderWithAlice(t, { upstream: upstream.url }))
   // Of the running process. Sockets and pipes have no such limit; to SQLite the write fails as on a read-only file system.
   const limit = (bytes: string) => { execFileSync('prlimit', [`--pid=${running.child.pid}`, `--fsize=${bytes}:`]) }
   await cannotWrite(t, running, { begin: () => { limit('0') }, end: () => { limit('unlimited') } })
 })
 
 t.test('another process holds the lock for long: who reads goes on, who writes is answered in bounded time', async (t) => {
-  const folder = await folderWithAlice(t)
+  const folder = await folderWithAlice(t, { upstream: upstream.url })
   const running = await startCli(t, folder)
   const before = await tokensOf(running)
   const traffic = useAllAlong(running, before.access_token)
@@ -95,7 +81,7 @@ t.test('another process holds the lock for long: who reads goes on, who writes i
 })
 
 t.test('the file is deleted or replaced while it is open: nothing is answered as done that the next start would not know', async (t) => {
-  const folder = await folderWithAlice(t)
+  const folder = await folderWithAlice(t, { upstream: upstream.url })
   const file = join(folder, 'data/gatewarden.db')
   const running = await startCli(t, folder)
   const away = `${file}.away`
@@ -106,64 +92,4 @@ t.test('the file is deleted or replaced while it is open: nothing is answered as
   }
   await cannotWrite(t, running, { begin: replaced, end: () => { renameSync(away, file) } })
   t.match(await running.line(({ cause }) => JSON.stringify(cause ?? '').includes('replaced while it was open')), { level: 'error', reason: 'storage' })
-})
-
-t.test('a log of commits with garbage at its end, or cut short, costs the last commit at most', async (t) => {
-  for (const [what, harm] of Object.entries({
-    'garbage': (log: string) => { appendFileSync(log, Buffer.alloc(10_000, 0xa5)) },
-    'cut short': (log: string) => { truncateSync(log, statSync(log).size - 100) },
-  })) {
-    const folder = await folderWithAlice(t)
-    const first = await startCli(t, folder)
-    const [kept, last] = [await tokensOf(first), await tokensOf(first)]
-    first.child.kill('SIGKILL')
-    await once(first.child, 'exit')
-    harm(join(folder, 'data/gatewarden.db-wal'))
-    const second = await startCli(t, folder)
-    t.match(await refresh(second, kept.refresh_token), { status: 200 }, what)
-    // Lost is the session of the last login, its row being in what was cut off: that client logs in anew.
-    t.match(await refresh(second, last.refresh_token), { status: what === 'garbage' ? 200 : 401 }, what)
-    t.match(await logIn(second), { status: 200 })
-  }
-})
-
-t.test('a file that is damaged stops the start with a clear line, and is left as it was', async (t) => {
-  const folder = await folderWithAlice(t)
-  const file = join(folder, 'data/gatewarden.db')
-  truncateSync(file, statSync(file).size - 20_000)
-  const before = readFileSync(file)
-  const { code, stderr } = await cli(folder, ['start'])
-  t.equal(code, 1)
-  t.match(stderr, /^error: [^\n]*(?:damaged)[^\n]*\n$/)
-  t.ok(readFileSync(file).equals(before), 'not a byte is changed')
-})
-
-t.test('a read-only file system stops the start with a clear line', async (t) => {
-  const disk = mountSmallDisk(t, '2m')
-  if (disk === null) {
-    notRun(t, 'a start on a read-only file system', 'nobody may mount a file system here')
-    return
-  }
-  const folder = await folderWithAlice(t, `${disk.folder}/gatewarden.db`)
-  disk.setReadOnly(true)
-  const { code, stderr } = await cli(folder, ['start'])
-  t.equal(code, 1)
-  t.match(stderr, /^error: the storage cannot be opened: [^\n]*must be writable[^\n]*\n$/)
-  disk.setReadOnly(false)
-  t.match(await logIn(await startCli(t, folder)), { status: 200 })
-})
-
-t.test('a disk that is full at the start: a clear line, or a start that answers 503; with room again it starts', async (t) => {
-  const disk = mountSmallDisk(t, '2m')
-  if (disk === null) {
-    notRun(t, 'a start on a full disk', 'nobody may mount a file system here')
-    return
-  }
-  const folder = await folderWithAlice(t, `${disk.folder}/gatewarden.db`)
-  disk.fill()
-  const { code, stderr } = await cli(folder, ['start'])
-  t.equal(code, 1)
-  t.match(stderr, /^error: [^\n]*(?:full|writable)[^\n]*\n$/)
-  disk.empty()
-  t.match(await logIn(await startCli(t, folder)), { status: 200 })
 })

@@ -5,6 +5,7 @@ import { Refusal, StartupFault } from '../errors.ts'
 import { endSessionsOf } from '../sessions/session-store.ts'
 import { step } from '../steps.ts'
 import type { Database, UsersTable } from '../storage/database.ts'
+import { prepareQuery } from '../storage/prepared-query.ts'
 import type { CredentialSource, Subject } from './credential-source.ts'
 import { readHash } from './hash-kinds.ts'
 import { lengthFault, type NewPasswordFault } from './new-password.ts'
@@ -86,6 +87,9 @@ export function createUserStore ({ db, hasher, newPasswordFault = async (passwor
   let imported: string | undefined
   let readAt = -Infinity
 
+  // What each refresh asks.
+  const byId = prepareQuery<{ id: string }, User>(db, (value) => db.selectFrom('users').selectAll().where('id', '=', value('id')))
+
   /** Whatever is wrong with a password is said before any hashing. */
   async function hashNew (password: string, name: string): Promise<string> {
     const fault = await newPasswordFault(password, name)
@@ -122,7 +126,7 @@ export function createUserStore ({ db, hasher, newPasswordFault = async (passwor
     decoy: async (password) => { await hasher.decoy(passwordForm(password), await slowest()) },
 
     async find (subjectId) {
-      const user = await db.selectFrom('users').selectAll().where('id', '=', subjectId).executeTakeFirst()
+      const { rows: [user] } = await byId({ id: subjectId })
       return user === undefined || user.disabled_at !== null ? null : subjectOf(user)
     },
 

@@ -3,6 +3,7 @@ import { sql, type Selectable, type Transaction } from 'kysely'
 import { step } from '../steps.ts'
 import type { Database, SessionsTable, Tables } from '../storage/database.ts'
 import { lockAlone, lockTogether } from '../storage/locks.ts'
+import { prepareQuery } from '../storage/prepared-query.ts'
 
 export type Session = Selectable<SessionsTable>
 
@@ -31,6 +32,23 @@ export interface SessionStore {
 }
 
 export function createSessionStore (db: Database): SessionStore {
+  // What each refresh asks.
+  const byId = prepareQuery<{ id: string }, Session>(db, (value) => db.selectFrom('sessions').selectAll().where('id', '=', value('id')))
+  const rotation = prepareQuery<Rotation & { next: number }, unknown>(db, (value) => db.updateTable('sessions')
+    .set({
+      generation: value('next'),
+      token_hash: value('successorHash'),
+      recent_rotations: value('recentRotations'),
+      last_used_at: value('time'),
+      // Never less than before: an older access token may live longer than this one.
+      access_until: sql<number>`case when access_until < ${value('accessUntil')} then ${value('accessUntil')} else access_until end`,
+    })
+    .where('id', '=', value('id'))
+    .where('generation', '=', value('generation'))
+    .where('token_hash', '=', value('tokenHash'))
+    .where('ended_at', 'is', null)
+    .where('expires_at', '>', value('time')))
+
   return {
     async insert (session) {
       await db.transaction().execute(async (transaction) => {
@@ -42,26 +60,13 @@ export function createSessionStore (db: Database): SessionStore {
     },
 
     async find (id) {
-      return await db.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst() ?? null
+      const { rows } = await byId({ id })
+      return rows[0] ?? null
     },
 
-    async rotate ({ id, generation, tokenHash, successorHash, recentRotations, accessUntil, time }) {
-      const { numUpdatedRows } = await db.updateTable('sessions')
-        .set({
-          generation: generation + 1,
-          token_hash: successorHash,
-          recent_rotations: recentRotations,
-          last_used_at: time,
-          // Never less than before: an older access token may live longer than this one.
-          access_until: sql<number>`case when access_until < ${accessUntil} then ${accessUntil} else access_until end`,
-        })
-        .where('id', '=', id)
-        .where('generation', '=', generation)
-        .where('token_hash', '=', tokenHash)
-        .where('ended_at', 'is', null)
-        .where('expires_at', '>', time)
-        .executeTakeFirst()
-      return numUpdatedRows === 1n
+    async rotate (asked) {
+      const { numAffectedRows } = await rotation({ ...asked, next: asked.generation + 1 })
+      return numAffectedRows === 1n
     },
 
     async end (id, reason, time, subject) {

@@ -178,7 +178,7 @@ t.test('logging out with a used token ends its session', async (t) => {
 
 t.test('a password that was changed in an htpasswd file ends its sessions at their next refresh, and no others', async (t) => {
   const rig = await startSessions(t)
-  const file = join(t.testdir({}), 'users')
+  const file = join(t.testdirName, 'users')
   const lines = { sue: '{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=', ann: '{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=' }
   const write = (users: Record<string, string>) => {
     writeFileSync(`${file}.new`, Object.entries(users).map(([name, hash]) => `${name}:${hash}\n`).join(''))
@@ -220,8 +220,11 @@ t.test('tokens that were not made here cost no query', async (t) => {
   const { refresh_token: good } = await rig.logIn()
   let queries = 0
   const counting: KyselyPlugin = {
-    transformQuery ({ node }) { queries++; return node },
-    transformResult: async ({ result }) => result,
+    transformQuery: ({ node }) => node,
+    async transformResult ({ result }) {
+      queries++
+      return result
+    },
   }
   const sessions = rig.service({ db: rig.db.withPlugin(counting) })
   const foreign = createRefreshTokens(Buffer.alloc(32, 9)).first().text

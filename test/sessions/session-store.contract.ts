@@ -127,15 +127,15 @@ export function sessionStoreContract (open: OpenStorage): (t: Test) => Promise<v
         if (engine === 'postgres') await sql`set local enable_seqscan = off`.execute(transaction)
         const explain = engine === 'postgres' ? 'explain' : 'explain query plan'
         const texts: string[] = []
-        // Those within another query are told of on their own as well.
+        // Those within another query are told of on their own as well. What is prepared has no values yet.
         for (const query of asked.filter((one) => /sessions/.test(one.sql) && !one.sql.startsWith('select "id" from'))) {
-          texts.push(JSON.stringify((await transaction.executeQuery(CompiledQuery.raw(`${explain} ${query.sql}`, [...query.parameters]))).rows))
+          texts.push(JSON.stringify((await transaction.executeQuery(CompiledQuery.raw(`${explain} ${query.sql}`, query.parameters.map((parameter) => typeof parameter === 'object' ? 0 : parameter)))).rows))
         }
         return texts
       })
       t.equal(plans.length, 8)
       for (const plan of plans) t.notMatch(plan, /Seq Scan on sessions|SCAN sessions(?! USING)/)
-      t.match(plans[1], /sessions_by_subject/)
+      t.match(plans[2], /sessions_by_subject/)
       t.match(plans[4], /sessions_by_expiry/)
       t.match(plans[5], /sessions_by_end/)
       t.match(plans[6], /sessions_by_end/)

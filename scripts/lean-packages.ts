@@ -1,5 +1,5 @@
 /**
- * What the bundle takes of packages that load more than the gateway asks for (docs/decisions/0018). The source imports them
+ * What the bundle takes of packages that load more than the gateway asks for (docs/decisions/0020). The source imports them
  * whole, and so does every test but those of the command line, which run the bundle.
  */
 import type { Plugin } from 'esbuild'

@@ -40,7 +40,7 @@ t.test('the server hangs: a hundred logins have their 503 in bounded time, verif
   database.resume()
   t.match(await soon(10_000, async () => await logIn(running), ({ status }) => status === 200), { status: 200 })
   // The statement of a refresh that was answered 503 may have been on its way, and be done when the server goes on: that is what the
-  // grace window is for (docs/decisions/0019).
+  // grace window is for (docs/decisions/0021).
   t.match(await refresh(running, before.refresh_token), { status: 200 })
   t.equal((await soon(5_000, async () => await ready(running), ({ status }) => status === 200)).status, 200)
   const { others, count } = await traffic.stop()

@@ -1,5 +1,5 @@
 /**
- * npm run bench -- SCENARIO… [--rounds N] [--seconds N] [--connections N]: measures, prints, and keeps what came out in
+ * npm run bench -- SCENARIO… [--rounds N] [--seconds N] [--connections N] [--users N]: measures, prints, and keeps what came out in
  * bench/results/SCENARIO.json, of which `npm run bench:table` makes the tables of README and docs/performance.md.
  */
 import { spawn } from 'node:child_process'
@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { comparison } from './comparison.ts'
 import { footprint } from './footprint.ts'
+import { growth } from './growth.ts'
 import { writeScript } from './load.ts'
 import { loginFlood } from './login-flood.ts'
 import { loginTiming } from './login-timing.ts'
@@ -27,6 +28,8 @@ export interface Bench {
   readonly rounds: number
   readonly seconds: number
   readonly connections: number
+  /** Of the large storage. */
+  readonly users: number
   note (line: string): void
 }
 
@@ -38,11 +41,12 @@ const scenarios: Readonly<Record<string, (bench: Bench) => Promise<unknown>>> = 
   'slow-clients': slowClients,
   start,
   footprint,
+  growth,
 }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '4' }, connections: { type: 'string', default: '32' } },
+  options: { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '4' }, connections: { type: 'string', default: '32' }, users: { type: 'string', default: '1000000' } },
 })
 const chosen = positionals.length === 0 ? Object.keys(scenarios) : positionals
 const unknown = chosen.find((name) => !(name in scenarios))
@@ -68,6 +72,7 @@ try {
       rounds: Number(values.rounds),
       seconds: Number(values.seconds),
       connections: Number(values.connections),
+      users: Number(values.users),
       note: (line) => { process.stdout.write(`${name}: ${line}\n`) },
     })
     const kept = { scenario: name, date: new Date().toISOString().slice(0, 10), machine: machineLine(), rounds: Number(values.rounds), seconds: Number(values.seconds), connections: Number(values.connections), result }

@@ -88,7 +88,7 @@ async function begin (core: number | string, command: readonly string[], url: st
   }
 }
 
-async function isReady (url: string): Promise<boolean> {
+export async function isReady (url: string): Promise<boolean> {
   return await new Promise((resolve) => {
     get(url, { agent: false }, (response) => {
       response.resume().on('end', () => { resolve(response.statusCode === 200) })

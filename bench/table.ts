@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import type { Spread } from './comparison.ts'
 import type { KeptCounts } from './count.ts'
 import type { Footprint } from './footprint.ts'
+import type { Growth } from './growth.ts'
 import type { Start } from './start.ts'
 
 interface Kept<Result> {
@@ -74,6 +75,7 @@ replace('docs/performance.md', [
       [`soak: ${result.soak.requests} requests in ${result.soak.seconds} s, a connection each, 100,000 tokens`, result.soak.resident.map((megabytes) => megabytes.toFixed(0)).join(', ')],
     ]
   )),
+  section<Growth>('growth', 'Growth', growth),
   counts(),
 ])
 
@@ -90,6 +92,25 @@ function comparison (): { readonly ratios: string, readonly all: string } | null
   )
   const how = conditions('comparison', kept)
   return { ratios: `${ratios}\n\n${how}`, all: `## A verified GET, forwarded\n\n${ratios}\n\n${rows}\n\n${how}` }
+}
+
+function growth ({ users, sessionsPerUser, engines }: Growth): string {
+  const size = (count: number) => `${count.toLocaleString('en')} users, ${(count * sessionsPerUser).toLocaleString('en')} sessions`
+  const rows = Object.entries(engines).flatMap(([engine, { boot, operations }]) => [
+    { what: `${engine}: the start, ms`, digits: 0, figures: boot },
+    ...Object.entries(operations).flatMap(([name, { p50, cpu }]) => [
+      { what: `${engine}: a ${name}, p50 ms`, digits: 2, figures: p50 },
+      { what: `${engine}: a ${name}, µs of CPU`, digits: 0, figures: cpu },
+    ]),
+  ])
+  return 'One request at a time, and passwords hashed as cheaply as may be, so that the storage shows. CPU is the gateway\'s and the database server\'s.\n\n' +
+    table(['', size(users.small), size(users.large), 'ratio'], rows.map(({ what, digits, figures }) => [what, range(figures.small, digits), range(figures.large, digits), range(figures.ratio, 2)])) +
+    '\n\nCleaning of what has expired, with a hundred refreshes a second beside it:\n\n' +
+    table(
+      ['', 'on the disk', 'sessions deleted', 's', 'a refresh before it: p50, p99, most, ms', 'beside it'],
+      Object.entries(engines).map(([engine, { megabytes, cleaning: { sessions, seconds, quiet, beside } }]) =>
+        [engine, `${megabytes.toFixed(0)} MB`, sessions.toLocaleString('en'), seconds.toFixed(0), ...[quiet, beside].map(({ p50, p99, most }) => `${p50.toFixed(2)}, ${p99.toFixed(2)}, ${most.toFixed(0)}`)])
+    )
 }
 
 /** What has less than a hundredth of the calls of every request goes into one line. */

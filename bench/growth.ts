@@ -1,0 +1,256 @@
+/**
+ * What a million users and five million sessions cost, beside a thousand and five thousand: the start, logins, refreshes, logouts,
+ * and the cleaning of what has expired, with refreshes beside it.
+ *   npm run bench -- growth [--users 1000000] [--rounds 5]
+ */
+import type { ChildProcess } from 'node:child_process'
+import { Agent, request, type IncomingMessage } from 'node:http'
+import { once } from 'node:events'
+import { statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { json } from 'node:stream/consumers'
+import { setTimeout as pause } from 'node:timers/promises'
+import { spread, type Spread } from './comparison.ts'
+import { writeGatewayConfig } from './contenders.ts'
+import { countExpired, growStorage, openGrownStorage, password, sessionsPerUser, userName, type GrownStorage } from './grown-storage.ts'
+import { measuredCore, spawnOn, stop } from './machine.ts'
+import { percentile } from './percentiles.ts'
+import { cpuMicroseconds } from './process-cpu.ts'
+import type { Bench } from './run.ts'
+import { isReady } from './start.ts'
+import { createIssuing } from './tokens.ts'
+
+export interface Growth {
+  readonly users: { readonly small: number, readonly large: number }
+  readonly sessionsPerUser: number
+  readonly engines: Readonly<Record<string, Grown>>
+}
+
+interface Grown {
+  /** Megabytes that the large one takes on the disk. */
+  readonly megabytes: number
+  /** Milliseconds from spawn to the first 200 of /readyz. */
+  readonly boot: Compared
+  readonly operations: Readonly<Record<Operation, { readonly p50: Compared, readonly cpu: Compared }>>
+  readonly cleaning: Cleaning
+}
+
+interface Compared {
+  readonly small: Spread
+  readonly large: Spread
+  /** Of the large one to the small one, within a round. */
+  readonly ratio: Spread
+}
+
+/** Milliseconds of a refresh. */
+interface Refreshes { readonly p50: number, readonly p99: number, readonly most: number }
+
+interface Cleaning {
+  readonly sessions: number
+  readonly seconds: number
+  readonly quiet: Refreshes
+  readonly beside: Refreshes
+}
+
+type Operation = 'login' | 'refresh' | 'logout'
+type Size = 'small' | 'large'
+
+interface Place {
+  readonly configFile: string
+  readonly url: string
+  readonly users: number
+  readonly storage: GrownStorage
+  /** Whose CPU counts besides. */
+  readonly server: readonly number[]
+}
+
+interface Round {
+  readonly boot: number
+  readonly operations: Readonly<Record<Operation, { readonly p50: number, readonly cpu: number }>>
+}
+
+const cli = resolve(import.meta.dirname, '../dist/cli.js')
+/** Below the range that connections are made from, as in start.ts. */
+const ports = { admin: 29_091, public: 29_092 }
+const small = 1_000
+/** Of each operation, in a round. */
+const count = 200
+const warmUp = 50
+/** The gateway cleans for the first time a minute after its start. */
+const untilCleaning = 60_000
+const longestCleaning = 900_000
+
+export async function growth ({ folder, upstream, rounds, users, note }: Bench): Promise<Growth> {
+  const engines: Record<string, Grown> = {}
+  engines['SQLite'] = await measured('SQLite', async (size) => ({ storage: `sqlite:${join(folder, size, 'gatewarden.db')}`, server: [], megabytes: () => statSync(join(folder, size, 'gatewarden.db')).size / 2 ** 20 }))
+  return { users: { small, large: users }, sessionsPerUser, engines }
+
+  async function measured (engine: string, storageOf: (size: Size) => Promise<{ readonly storage: string, readonly server: readonly number[], megabytes (): number }>): Promise<Grown> {
+    const made = { small: await placeOf('small'), large: await placeOf('large') }
+    const took: Record<Size, Round[]> = { small: [], large: [] }
+    for (let round = 0; round < rounds; round++) {
+      for (const size of ['small', 'large'] as const) took[size].push(await roundOf(made[size].place, round))
+      const shown = (size: Size) => Object.entries(took[size].at(-1)?.operations ?? {}).map(([name, { p50, cpu }]) => `${name} ${p50.toFixed(2)} ms, ${cpu.toFixed(0)} µs`).join('; ')
+      note(`${engine}, round ${round + 1}: started in ${took.small.at(-1)?.boot.toFixed(0)} and ${took.large.at(-1)?.boot.toFixed(0)} ms; small ${shown('small')}; large ${shown('large')}`)
+    }
+    const cleaning = await clean(made.large.place)
+    note(`${engine}: cleaned of ${cleaning.sessions} sessions in ${cleaning.seconds.toFixed(0)} s; a refresh took ${cleaning.quiet.p50.toFixed(2)} ms, p99 ${cleaning.quiet.p99.toFixed(2)} before, ${cleaning.beside.p50.toFixed(2)} ms, p99 ${cleaning.beside.p99.toFixed(2)}, at most ${cleaning.beside.most.toFixed(0)} beside it`)
+    const of = (figure: (round: Round) => number): Compared => ({
+      small: spread(took.small.map(figure)),
+      large: spread(took.large.map(figure)),
+      ratio: spread(took.large.map((round, index) => figure(round) / (took.small[index] === undefined ? NaN : figure(took.small[index])))),
+    })
+    const operation = (name: Operation) => ({ p50: of(({ operations }) => operations[name].p50), cpu: of(({ operations }) => operations[name].cpu) })
+    return {
+      megabytes: made.large.megabytes,
+      boot: of(({ boot }) => boot),
+      operations: { login: operation('login'), refresh: operation('refresh'), logout: operation('logout') },
+      cleaning,
+    }
+
+    async function placeOf (size: Size): Promise<{ readonly place: Place, readonly megabytes: number }> {
+      const { storage, server, megabytes } = await storageOf(size)
+      const issuing = await createIssuing(folder, 'ES256')
+      const { file: configFile } = await writeGatewayConfig({
+        folder: join(folder, `${engine}-${size}`),
+        upstream,
+        issuing,
+        config: {
+          listen: { port: ports.public },
+          admin: { port: ports.admin },
+          storage,
+          keys: { directory: issuing.directory, masterKey: Buffer.alloc(32, 'the key of a benchmark').toString('base64url') },
+          // As cheap as may be: what a login costs the storage is to be seen beside it.
+          passwords: { memory: '1mb', iterations: 1 },
+        },
+      })
+      const began = performance.now()
+      const number = size === 'small' ? small : users
+      const grown = await growStorage(configFile, number, rounds * (count + warmUp))
+      note(`${engine}: ${number} users and ${number * sessionsPerUser} sessions made in ${((performance.now() - began) / 1_000).toFixed(0)} s, ${megabytes().toFixed(0)} MB`)
+      return { place: { configFile, url: `http://127.0.0.1:${ports.public}`, users: number, storage: grown, server }, megabytes: megabytes() }
+    }
+  }
+}
+
+async function roundOf (place: Place, round: number): Promise<Round> {
+  const { child, boot } = await begin(place)
+  const client = createClient(place.url)
+  const pids = [...child.pid === undefined ? [] : [child.pid], ...place.server]
+  const began = performance.now()
+  const tokens = place.storage.refreshTokens.slice(round * (count + warmUp), (round + 1) * (count + warmUp))
+  // No user twice, and from all over the table.
+  const user = (index: number) => userName((round * (count + warmUp) + index) * 7_919 % place.users)
+
+  async function timed (from: number, to: number, work: (index: number) => Promise<unknown>): Promise<{ readonly p50: number, readonly cpu: number }> {
+    const times: number[] = []
+    const before = cpuMicroseconds(pids)
+    for (let index = from; index < to; index++) times.push(await client.time(async () => await work(index)))
+    return { p50: percentile(times, 0.5), cpu: (cpuMicroseconds(pids) - before) / (to - from) }
+  }
+  async function each (from: number, to: number): Promise<Round['operations']> {
+    const successors = new Map<number, string>()
+    return {
+      login: await timed(from, to, async (index) => await client.login(user(index))),
+      refresh: await timed(from, to, async (index) => { successors.set(index, await client.refresh(tokens[index] ?? '')) }),
+      logout: await timed(from, to, async (index) => { await client.logout(successors.get(index) ?? '') }),
+    }
+  }
+  try {
+    await each(0, warmUp)
+    const operations = await each(warmUp, warmUp + count)
+    if (performance.now() - began > untilCleaning) throw new Error('the machine is too slow: the cleaning began within a round')
+    return { boot, operations }
+  } finally {
+    client.close()
+    await stop(child)
+  }
+}
+
+/** Refreshes of sixteen sessions in turn, one each ten milliseconds or as soon as the one before is done, from before the cleaning until it is done. */
+async function clean (place: Place): Promise<Cleaning> {
+  const { child } = await begin(place)
+  const began = performance.now()
+  const client = createClient(place.url)
+  const watch = await openGrownStorage(place.configFile)
+  const quiet: number[] = []
+  const beside: number[] = []
+  try {
+    const tokens: string[] = []
+    for (let number = 0; number < 16; number++) tokens.push(await client.login(userName(number)))
+    const all = await countExpired(watch.db, place.storage)
+    let left = all
+    let cleaning = false
+    const counting = (async () => {
+      while (left > 0) {
+        await pause(cleaning ? 1_000 : 50)
+        // Nobody counts while it is quiet: the count is a load as well.
+        if (performance.now() - began > untilCleaning - 2_000) left = await countExpired(watch.db, place.storage)
+        cleaning ||= left < all
+        if (performance.now() - began > untilCleaning + longestCleaning) throw new Error(`not cleaned within ${longestCleaning / 1_000} s: ${left} of ${all} sessions are left`)
+      }
+    })()
+    let failure: unknown = null
+    counting.catch((error: unknown) => { failure = error })
+    let since = NaN
+    for (let turn = 0; left > 0 && failure === null; turn++) {
+      const times = cleaning ? beside : quiet
+      if (cleaning && Number.isNaN(since)) since = performance.now()
+      const time = await client.time(async () => { tokens[turn % 16] = await client.refresh(tokens[turn % 16] ?? '') })
+      times.push(time)
+      await pause(Math.max(0, 10 - time))
+    }
+    await counting
+    return { sessions: all, seconds: (performance.now() - since) / 1_000, quiet: refreshes(quiet), beside: refreshes(beside) }
+  } finally {
+    client.close()
+    await watch.close()
+    await stop(child)
+  }
+}
+
+function refreshes (times: readonly number[]): Refreshes {
+  return { p50: percentile(times, 0.5), p99: percentile(times, 0.99), most: percentile(times, 1) }
+}
+
+async function begin ({ configFile }: Place): Promise<{ readonly child: ChildProcess, readonly boot: number }> {
+  const began = performance.now()
+  const child = spawnOn(measuredCore, process.execPath, [cli, 'start', '--config', configFile])
+  while (!await isReady(`http://127.0.0.1:${ports.admin}/readyz`)) {
+    if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`)
+    await pause(2)
+  }
+  return { child, boot: performance.now() - began }
+}
+
+function createClient (url: string) {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+
+  async function post (path: string, body: Readonly<Record<string, string>>): Promise<string> {
+    const text = JSON.stringify(body)
+    const asked = request(url + path, { method: 'POST', agent, headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) } })
+    asked.end(text)
+    const [answer] = await once(asked, 'response') as [IncomingMessage]
+    if (answer.statusCode === 204) {
+      answer.resume()
+      await once(answer, 'end')
+      return ''
+    }
+    const { refresh_token: token } = await json(answer) as { refresh_token?: string }
+    if (token === undefined) throw new Error(`${path} answered ${answer.statusCode ?? 'nothing'}`)
+    return token
+  }
+
+  return {
+    login: async (username: string) => await post('/auth/login', { username, password }),
+    refresh: async (token: string) => await post('/auth/refresh', { refresh_token: token }),
+    logout: async (token: string) => await post('/auth/logout', { refresh_token: token }),
+    /** Milliseconds. */
+    async time (work: () => Promise<unknown>): Promise<number> {
+      const began = performance.now()
+      await work()
+      return performance.now() - began
+    },
+    close () { agent.destroy() },
+  }
+}

@@ -115,15 +115,34 @@ async function fill ({ db, engine }: Storage, users: number, passwordHash: strin
 }
 
 /** Without the indexes a row costs no search; what is returned makes them again, each by one sort. */
-async function withoutIndexes ({ db }: Storage): Promise<() => Promise<void>> {
+async function withoutIndexes (storage: Storage): Promise<() => Promise<void>> {
+  return storage.engine === 'sqlite' ? await withoutIndexesOfSqlite(storage) : await withoutIndexesOfPostgres(storage)
+}
+
+async function withoutIndexesOfSqlite ({ db }: Storage): Promise<() => Promise<void>> {
   for (const setting of ['synchronous = off', 'cache_size = -2000000', 'temp_store = memory']) await run(db, `pragma ${setting}`)
   const { rows } = await sql<{ name: string, text: string }>`select name, sql as text from sqlite_master where type = 'index' and sql is not null`.execute(db)
   for (const { name } of rows) await run(db, `drop index ${name}`)
   return async () => { for (const { text } of rows) await run(db, text) }
 }
 
-async function settle ({ db }: Storage): Promise<void> {
-  await run(db, 'pragma wal_checkpoint(truncate)')
+async function withoutIndexesOfPostgres ({ db }: Storage): Promise<() => Promise<void>> {
+  for (const setting of ['search_path = gatewarden', 'synchronous_commit = off', "maintenance_work_mem = '512MB'"]) await run(db, `set ${setting}`)
+  // Primary keys and what is unique, first: their indexes go with them.
+  const constraints = (await sql<{ name: string, place: string, text: string }>`select conname as name, conrelid::regclass::text as place, pg_get_constraintdef(oid) as text
+    from pg_constraint where connamespace = 'gatewarden'::regnamespace and contype in ('p', 'u')`.execute(db)).rows
+  for (const { name, place } of constraints) await run(db, `alter table ${place} drop constraint ${name}`)
+  const indexes = (await sql<{ name: string, text: string }>`select indexname as name, indexdef as text from pg_indexes where schemaname = 'gatewarden'`.execute(db)).rows
+  for (const { name } of indexes) await run(db, `drop index ${name}`)
+  return async () => {
+    for (const { name, place, text } of constraints) await run(db, `alter table ${place} add constraint ${name} ${text}`)
+    for (const { text } of indexes) await run(db, text)
+  }
+}
+
+/** As it would be found: on the disk, and looked at by PostgreSQL's own autovacuum. */
+async function settle ({ db, engine }: Storage): Promise<void> {
+  for (const text of engine === 'sqlite' ? ['pragma wal_checkpoint(truncate)'] : ['vacuum analyze', 'checkpoint']) await run(db, text)
 }
 
 async function run (db: Database, text: string): Promise<void> {

@@ -6,10 +6,11 @@
 import type { ChildProcess } from 'node:child_process'
 import { Agent, request, type IncomingMessage } from 'node:http'
 import { once } from 'node:events'
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { json } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
+import { startPostgres } from '../test/helpers/postgres.ts'
 import { spread, type Spread } from './comparison.ts'
 import { writeGatewayConfig } from './contenders.ts'
 import { countExpired, growStorage, openGrownStorage, password, sessionsPerUser, userName, type GrownStorage } from './grown-storage.ts'
@@ -64,6 +65,13 @@ interface Place {
   readonly server: readonly number[]
 }
 
+interface StorageOf {
+  /** As the configuration has it. */
+  readonly storage: string
+  readonly server: readonly number[]
+  megabytes (): Promise<number>
+}
+
 interface Round {
   readonly boot: number
   readonly operations: Readonly<Record<Operation, { readonly p50: number, readonly cpu: number }>>
@@ -82,10 +90,25 @@ const longestCleaning = 900_000
 
 export async function growth ({ folder, upstream, rounds, users, note }: Bench): Promise<Growth> {
   const engines: Record<string, Grown> = {}
-  engines['SQLite'] = await measured('SQLite', async (size) => ({ storage: `sqlite:${join(folder, size, 'gatewarden.db')}`, server: [], megabytes: () => statSync(join(folder, size, 'gatewarden.db')).size / 2 ** 20 }))
+  engines['SQLite'] = await measured('SQLite', async (size) => {
+    const file = join(folder, `sqlite-${size}`, 'gatewarden.db')
+    return { storage: `sqlite:${file}`, server: [], megabytes: async () => statSync(file).size / 2 ** 20 }
+  })
+  const teardowns: (() => Promise<void> | void)[] = []
+  try {
+    const postgres = await startPostgres({ teardown: (handler) => { teardowns.push(handler) } }, { max_wal_size: '4GB' })
+    const server = [Number.parseInt(readFileSync(join(postgres.folder, 'data/postmaster.pid'), 'utf8'))]
+    engines['PostgreSQL'] = await measured('PostgreSQL', async () => {
+      const storage = await postgres.createDatabase()
+      const megabytes = async () => Number((await postgres.query(`select pg_database_size('${new URL(storage).pathname.slice(1)}') as size`))[0]?.['size']) / 2 ** 20
+      return { storage, server, megabytes }
+    })
+  } finally {
+    for (const teardown of teardowns) await teardown()
+  }
   return { users: { small, large: users }, sessionsPerUser, engines }
 
-  async function measured (engine: string, storageOf: (size: Size) => Promise<{ readonly storage: string, readonly server: readonly number[], megabytes (): number }>): Promise<Grown> {
+  async function measured (engine: string, storageOf: (size: Size) => Promise<StorageOf>): Promise<Grown> {
     const made = { small: await placeOf('small'), large: await placeOf('large') }
     const took: Record<Size, Round[]> = { small: [], large: [] }
     for (let round = 0; round < rounds; round++) {
@@ -127,8 +150,9 @@ export async function growth ({ folder, upstream, rounds, users, note }: Bench):
       const began = performance.now()
       const number = size === 'small' ? small : users
       const grown = await growStorage(configFile, number, rounds * (count + warmUp))
-      note(`${engine}: ${number} users and ${number * sessionsPerUser} sessions made in ${((performance.now() - began) / 1_000).toFixed(0)} s, ${megabytes().toFixed(0)} MB`)
-      return { place: { configFile, url: `http://127.0.0.1:${ports.public}`, users: number, storage: grown, server }, megabytes: megabytes() }
+      const onDisk = await megabytes()
+      note(`${engine}: ${number} users and ${number * sessionsPerUser} sessions made in ${((performance.now() - began) / 1_000).toFixed(0)} s, ${onDisk.toFixed(0)} MB`)
+      return { place: { configFile, url: `http://127.0.0.1:${ports.public}`, users: number, storage: grown, server }, megabytes: onDisk }
     }
   }
 }

@@ -2,12 +2,12 @@
 import type { Config } from '../config/schema.ts'
 import { createNewPasswordFault, type NewPasswordFault } from '../credentials/new-password.ts'
 import { createPasswordHasher } from '../credentials/password-hash.ts'
-import { createUserStore, type UserStore } from '../credentials/user-store.ts'
+import { createUserStore, type UserStore, type UserView } from '../credentials/user-store.ts'
 import { openStorage } from '../storage/open-storage.ts'
 import { loadOrThrow, type ConfigOption } from './config-option.ts'
 import type { JsonOption } from './keys.ts'
 import { readPassword } from './password.ts'
-import { print, printJson, printTable } from './print.ts'
+import { print, printJson, printJsonPages, printTablePages } from './print.ts'
 
 export interface PasswordOption extends ConfigOption {
   readonly passwordStdin?: true
@@ -31,14 +31,15 @@ export async function addUser (name: string, options: AddOptions): Promise<void>
 
 export async function listUsers (options: JsonOption): Promise<void> {
   await withUsers(options, async (store) => {
-    const users = await store.list()
-    if (options.json === true) {
-      printJson(users)
-      return
-    }
-    printTable(['name', 'id', 'roles', 'scopes', 'state', 'added'], users.map(({ name, id, roles, scopes, disabled, createdAt }) =>
-      [name, id, roles.join(','), scopes.join(' '), disabled ? 'disabled' : 'active', createdAt]))
+    if (options.json === true) await printJsonPages(store.list())
+    else await printTablePages(['name', 'id', 'roles', 'scopes', 'state', 'added'], rowsOf(store.list()))
   })
+}
+
+async function * rowsOf (pages: AsyncIterable<readonly UserView[]>): AsyncGenerator<string[][]> {
+  for await (const users of pages) {
+    yield users.map(({ name, id, roles, scopes, disabled, createdAt }) => [name, id, roles.join(','), scopes.join(' '), disabled ? 'disabled' : 'active', createdAt])
+  }
 }
 
 export async function setPassword (name: string, options: PasswordOption): Promise<void> {

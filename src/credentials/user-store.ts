@@ -31,7 +31,8 @@ export interface UserView extends Subject {
 export interface UserStore extends CredentialSource {
   /** The new id. */
   add (user: NewUser): Promise<string>
-  list (): Promise<UserView[]>
+  /** By name, a page at a time: there may be a million. */
+  list (): AsyncIterable<readonly UserView[]>
   /** Ends the user's sessions, as do disable and remove, in the same transaction: both happen, or neither. */
   setPassword (name: string, password: string): Promise<void>
   disable (name: string): Promise<void>
@@ -48,6 +49,9 @@ export interface UserStoreOptions {
 }
 
 type User = Selectable<UsersTable>
+
+/** Users of one page of the list. */
+const PAGE = 1_000
 
 /** In `meta`. */
 export const slowestHashKey = 'slowest_imported_hash'
@@ -156,12 +160,18 @@ export function createUserStore ({ db, hasher, newPasswordFault = async (passwor
       return id
     },
 
-    async list () {
-      const users = await db.selectFrom('users').selectAll().orderBy('name_key').execute()
-      return users.map((user) => {
-        const { revision, ...subject } = subjectOf(user)
-        return { ...subject, disabled: user.disabled_at !== null, createdAt: new Date(user.created_at).toISOString() }
-      })
+    async * list () {
+      let last = ''
+      for (;;) {
+        const users = await db.selectFrom('users').selectAll().where('name_key', '>', last).orderBy('name_key').limit(PAGE).execute()
+        const end = users.at(-1)
+        if (end === undefined) return
+        last = end.name_key
+        yield users.map((user) => {
+          const { revision, ...subject } = subjectOf(user)
+          return { ...subject, disabled: user.disabled_at !== null, createdAt: new Date(user.created_at).toISOString() }
+        })
+      }
     },
 
     async setPassword (name, password) {

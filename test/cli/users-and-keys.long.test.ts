@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { buildIfStale } from './built-cli.ts'
@@ -31,6 +31,21 @@ t.test('users: add prints the new id, list shows everybody, and each change is r
   t.match(await users('enable', 'nobody'), { code: 1, stderr: /there is no user named "nobody"/ })
   t.equal((await users('remove', 'bob')).code, 0)
   t.match(await users('remove', 'bob'), { code: 1, stderr: /there is no user named "bob"/ })
+})
+
+t.test('users: a list of many pages is one list, and a wider name moves its column from there on', async (t) => {
+  const folder = configFolder(t)
+  const names = Array.from({ length: 1_500 }, (_, number) => `user-${String(number).padStart(4, '0')}`).concat('z'.repeat(20))
+  const hash = '$2b$04$abcdefghijklmnopqrstuuxHtgmu.Ej5OqZzZLpQY9e0N6HTSMDgi'
+  writeFileSync(join(folder, 'users.json'), JSON.stringify(names.map((name) => ({ name, password_hash: hash }))))
+  t.match(await cli(folder, ['users', 'import', join(folder, 'users.json')]), { code: 0, stdout: '1501 users imported\n' })
+  const json = await cli(folder, ['users', 'list', '--json'])
+  const list = JSON.parse(json.stdout) as { name: string }[]
+  t.strictSame(list.map(({ name }) => name), names)
+  t.equal(json.stdout, `${JSON.stringify(list, null, 2)}\n`)
+  const lines = (await cli(folder, ['users', 'list'])).stdout.trimEnd().split('\n')
+  t.equal(lines.length, 1 + names.length)
+  t.match([lines[0], lines[1], lines[1_000], lines[1_001]], [/^name {7}id/, /^user-0000 {2}[0-9a-f-]{36} /, /^user-0999 {2}[0-9a-f-]{36} /, /^user-1000 {13}[0-9a-f-]{36} /])
 })
 
 t.test('users: no password reaches the data in the clear, nor what is printed', async (t) => {

@@ -11,6 +11,7 @@ import { openStorage } from '../../src/storage/open-storage.ts'
 import { createAccessTokenMint } from '../../src/tokens/access-token.ts'
 import { createVerifierCache } from '../../src/tokens/verifier-cache.ts'
 import { createVerifier } from '../../src/tokens/verifier.ts'
+import { allOf } from '../helpers/all-of.ts'
 import { defaults } from '../login/config-of.ts'
 import { audience, issuer, keyRingOf, makeKey, someTime } from '../helpers/tokens.ts'
 
@@ -47,7 +48,7 @@ export async function startSessions (t: Test, open: OpenStorage = openSqlite) {
   const revocations = await openRevocations({ storage, rememberFor: accessTokenLifetime + clockTolerance, now, settledNow })
   const keyRing = keyRingOf(await makeKey('HS256', 'gateway'))
   const users = createUserStore({ db: storage.db, hasher: createPasswordHasher(defaults.passwords), now })
-  if ((await users.list()).length === 0) await users.add({ name: 'alice', password, roles: ['admin'], scopes: ['orders:read'], attributes: { email: 'alice@example.com', phone: '1' } })
+  if ((await allOf(users.list())).length === 0) await users.add({ name: 'alice', password, roles: ['admin'], scopes: ['orders:read'], attributes: { email: 'alice@example.com', phone: '1' } })
   const events: AuthEvent[] = []
   const service = (changes: { key?: Buffer, db?: Storage['db'], accessTokenLifetime?: number, findSubject?: SessionServiceOptions['findSubject'] } = {}) => createSessionService({
     db: changes.db ?? storage.db,

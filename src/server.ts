@@ -3,6 +3,7 @@ import fastify, { LogController, type FastifyBaseLogger, type FastifyRequest } f
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { openAdminServer } from './admin-server.ts'
+import { repeat } from './chores.ts'
 import { assertReloadable } from './config/reloadable.ts'
 import type { Config } from './config/schema.ts'
 import { openCredentialChain } from './credentials/credential-chain.ts'
@@ -299,11 +300,11 @@ async function openApplication (config: Config, lasting: Lasting) {
 
   // What is done now and then, beside the requests
   trustedIssuers.start()
-  const chores = repeat(log, [
-    { every: 15_000, what: 'key rotation', chore: async () => { await keyRing.maintain() } },
-    { every: 60_000, what: 'cleaning of ended sessions', chore: async () => { await sessions.deleteExpired() } },
-    { every: 60_000, what: 'cleaning of login attempts', chore: async () => { await throttle.clean() } },
-  ])
+  const chores = repeat([
+    { every: 15_000, what: 'key rotation', work: async () => { await keyRing.maintain() } },
+    { every: 60_000, what: 'cleaning of ended sessions', work: async (stopping) => { await sessions.deleteExpired(stopping) } },
+    { every: 60_000, what: 'cleaning of login attempts', work: async (stopping) => { await throttle.clean(stopping) } },
+  ], (error, what) => { log.error({ err: error }, `${what} failed; it is tried again`) })
   const reloadKeys = atMostEvery(1_000, () => keyRing.reload(), log)
   const unfollow = storage.onChange(({ kind }) => { if (kind !== 'ended') reloadKeys.trigger() })
 
@@ -389,15 +390,6 @@ function refuseOnSocket (refusal: Refusal, socket: Duplex, config: Config, log: 
   const { status, headers, body } = refusalResponse(refusal, requestId, config.issuer)
   const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')
   return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines}Connection: close\r\n\r\n${body}`
-}
-
-interface Chore { readonly every: number, readonly what: string, readonly chore: () => Promise<void> }
-
-function repeat (log: FastifyBaseLogger, chores: readonly Chore[]): { stop (): void } {
-  const timers = chores.map(({ every, what, chore }) => setInterval(() => {
-    chore().catch((error: unknown) => { log.error({ err: error }, `${what} failed; it is tried again`) })
-  }, every).unref())
-  return { stop: () => { timers.forEach(clearInterval) } }
 }
 
 /** However often it is triggered, it runs at most once in that many milliseconds: at once if it has not for long, and once after the last trigger. */

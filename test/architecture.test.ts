@@ -21,6 +21,7 @@ const imports = files.flatMap(importsOf)
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   'errors': [],
   'steps': [],
+  'chores': [],
   // In a checkout's source alone.
   'helper-module': ['tsx'],
   'helper-process': ['helper-module'],
@@ -58,9 +59,9 @@ t.test('only a storage file knows a driver, and one file each driver', async (t)
   }
 })
 
-t.test('of storage, the rest knows types, locks, faults and prepared queries; what opens one is up to those who start', async (t) => {
+t.test('of storage, the rest knows types, locks, faults, prepared queries and small batches; what opens one is up to those who start', async (t) => {
   for (const { file, from, path, typeOnly } of imports) {
-    if ((from === 'sessions' || from === 'credentials') && !typeOnly && path.includes('/storage/')) t.match(path, /\/(?:locks|database-fault|prepared-query)\.ts$/, file)
+    if ((from === 'sessions' || from === 'credentials') && !typeOnly && path.includes('/storage/')) t.match(path, /\/(?:locks|database-fault|prepared-query|small-batches)\.ts$/, file)
   }
 })
 

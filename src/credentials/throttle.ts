@@ -4,13 +4,13 @@
  */
 import { createHash } from 'node:crypto'
 import { isIPv6 } from 'node:net'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { sql } from 'kysely'
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
 import { step } from '../steps.ts'
 import type { Database } from '../storage/database.ts'
 import { lockAlone } from '../storage/locks.ts'
+import { inSmallBatches } from '../storage/small-batches.ts'
 import { nameKey } from './user-name.ts'
 
 export interface Attempt {
@@ -27,8 +27,8 @@ export interface Throttle {
    * logs in twenty times at once is let in twenty times.
    */
   guard<Result> (attempt: Attempt, check: () => Promise<Result>, isRight: (result: Result) => boolean): Promise<Result>
-  /** Forgets what no longer counts. */
-  clean (): Promise<void>
+  /** Forgets what no longer counts, in small batches until `stopping` is aborted. */
+  clean (stopping?: AbortSignal): Promise<void>
 }
 
 export interface ThrottleOptions {
@@ -49,9 +49,6 @@ const reasons: Readonly<Record<Counter['kind'], string>> = {
 
 /** Milliseconds that an address stays known to an account after its last success. */
 const KNOWN_FOR = 90 * 24 * 3_600_000
-
-/** Rows that one step of the cleaning deletes: logins come between two steps. */
-const BATCH = 500
 
 /** Milliseconds that a login waits for those before it, and then for one turn of a slow storage at most. */
 const LONGEST_WAIT = 10_000
@@ -179,15 +176,21 @@ export function createThrottle ({ db, config, now, settledNow = now }: ThrottleO
         leave()
       }
     },
-    async clean () {
+    async clean (stopping) {
       const attemptsBefore = settledNow() - config.window - config.maximumDelay
-      await inBatches(async () => await db.deleteFrom('login_attempts').where('last_failure_at', '<', attemptsBefore)
-        .where('key', 'in', db.selectFrom('login_attempts').select('key').where('last_failure_at', '<', attemptsBefore).orderBy('last_failure_at').limit(BATCH))
-        .executeTakeFirst())
+      await inSmallBatches(async (limit) => {
+        const { numDeletedRows } = await db.deleteFrom('login_attempts').where('last_failure_at', '<', attemptsBefore)
+          .where('key', 'in', db.selectFrom('login_attempts').select('key').where('last_failure_at', '<', attemptsBefore).orderBy('last_failure_at').limit(limit))
+          .executeTakeFirst()
+        return Number(numDeletedRows)
+      }, stopping)
       const originsBefore = settledNow() - KNOWN_FOR
-      await inBatches(async () => await db.deleteFrom('known_origins').where('last_success_at', '<', originsBefore)
-        .where('key', 'in', db.selectFrom('known_origins').select('key').where('last_success_at', '<', originsBefore).orderBy('last_success_at').limit(BATCH))
-        .executeTakeFirst())
+      await inSmallBatches(async (limit) => {
+        const { numDeletedRows } = await db.deleteFrom('known_origins').where('last_success_at', '<', originsBefore)
+          .where('key', 'in', db.selectFrom('known_origins').select('key').where('last_success_at', '<', originsBefore).orderBy('last_success_at').limit(limit))
+          .executeTakeFirst()
+        return Number(numDeletedRows)
+      }, stopping)
     },
   }
 }
@@ -229,10 +232,6 @@ function createUndecided () {
       }
     },
   }
-}
-
-async function inBatches (deleteSome: () => Promise<{ readonly numDeletedRows: bigint }>): Promise<void> {
-  while ((await deleteSome()).numDeletedRows > 0n) await nextTurn()
 }
 
 /** One after the other. Behind a storage that hangs or fails each would wait for all before: who stands there fails with them. */

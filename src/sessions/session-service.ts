@@ -1,10 +1,10 @@
 /** Begins, refreshes and ends logins. Who somebody is, was decided before; what a row promises is session-store.ts's. */
 import { createHmac } from 'node:crypto'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Refusal } from '../errors.ts'
 import type { Subject } from '../credentials/credential-source.ts'
 import { step } from '../steps.ts'
 import type { Database } from '../storage/database.ts'
+import { inSmallBatches } from '../storage/small-batches.ts'
 import type { MintAccessToken } from '../tokens/access-token.ts'
 import { createRefreshTokens, hashOf, type RefreshToken } from './refresh-token.ts'
 import type { Revocations } from './revocations.ts'
@@ -58,8 +58,8 @@ export interface SessionService {
   listLive (subject: string): Promise<SessionView[]>
   /** For introspection: never rotates, and only the token in force is live. `expiresAt` in milliseconds since the epoch. */
   inspect (refreshToken: string): Promise<{ readonly sessionId: string, readonly subject: string, readonly clientId: string, readonly expiresAt: number } | null>
-  /** Deletes what nobody can need any more, in small batches; how many rows. */
-  deleteExpired (): Promise<number>
+  /** Deletes what nobody can need any more, in small batches until `stopping` is aborted; how many rows. */
+  deleteExpired (stopping?: AbortSignal): Promise<number>
 }
 
 export interface Refreshed {
@@ -90,8 +90,6 @@ export interface SessionServiceOptions {
 
 /** Rotations that are remembered at most: more within one window are not a race. */
 const MOST_RECENT = 16
-
-const BATCH = 500
 
 export function createSessionService (options: SessionServiceOptions): SessionService {
   const { mint, attributeClaims, graceWindow, lifetime, accessTokenLifetime, now, settledNow = now, revocations, audit } = options
@@ -261,16 +259,11 @@ export function createSessionService (options: SessionServiceOptions): SessionSe
       return { sessionId: session.id, subject: session.subject, clientId: session.client_id, expiresAt: session.expires_at }
     }),
 
-    async deleteExpired () {
-      let all = 0
-      for (;;) {
+    async deleteExpired (stopping) {
+      return await inSmallBatches(async (limit) => {
         const time = settledNow()
-        const deleted = await store.deleteDead(time, time - accessTokenLifetime - graceWindow, BATCH)
-        all += deleted
-        if (deleted < BATCH) return all
-        // SQLite answers at once: without a break, requests would wait for all batches.
-        await nextTurn()
-      }
+        return await store.deleteDead(time, time - accessTokenLifetime - graceWindow, limit)
+      }, stopping)
     },
   }
 }

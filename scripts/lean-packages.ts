@@ -14,12 +14,8 @@ const leanPackages: Readonly<Record<string, string>> = {
     import Dispatcher from 'undici/lib/dispatcher/dispatcher.js'
     import api from 'undici/lib/api/index.js'
     Object.assign(Dispatcher.prototype, api)
-    export { Dispatcher }
-    export { default as Agent } from 'undici/lib/dispatcher/agent.js'
-    export { default as Client } from 'undici/lib/dispatcher/client.js'
-    export { default as Pool } from 'undici/lib/dispatcher/pool.js'
-    export { default as buildConnector } from 'undici/lib/core/connect.js'
-    export { default as errors } from 'undici/lib/core/errors.js'`,
+    export { default as Agent } from 'undici/lib/dispatcher/agent.js'`,
+  'undici of reply-from': 'module.exports = {}',
   // Without the default metrics, which ask for OpenTelemetry.
   'prom-client': `
     export { default as AggregatorRegistry } from 'prom-client/lib/cluster.js'
@@ -39,6 +35,8 @@ export const leanPackagesPlugin: Plugin = {
   name: 'lean packages',
   setup ({ onResolve, onLoad }) {
     const namespace = 'lean-package'
+    // Only loaded, and never asked: gateway/gateway.ts tells http-proxy so.
+    onResolve({ filter: /^undici$/ }, ({ importer }) => importer.includes('/@fastify/reply-from/') ? { path: 'undici of reply-from', namespace } : undefined)
     onResolve({ filter: /^[@\w]/ }, ({ path }) => Object.hasOwn(leanPackages, path) ? { path, namespace } : undefined)
     onLoad({ filter: /./, namespace }, ({ path }) => ({ contents: leanPackages[path] ?? '', resolveDir: import.meta.dirname }))
   },

@@ -28,7 +28,7 @@ export interface CredentialChainOptions {
   /** For sources of type `sql`. */
   readonly openDatabase: (options: UserDatabaseOptions) => Promise<UserDatabase>
   /** For sources of type `http`. */
-  readonly openEndpoint: (options: UserEndpointOptions) => UserEndpoint
+  readonly openEndpoint: (options: UserEndpointOptions) => Promise<UserEndpoint>
   readonly now: () => number
   /** Told what an operator should know of a source while it runs. */
   readonly warn?: (message: string) => void
@@ -53,7 +53,7 @@ export async function openCredentialChain ({ config, db, hasher, openDatabase, o
       case 'http': {
         const { url, findUrl, fields, roles = [], timeout, connections, secret, secretHeader, tls } = source
         const { createHttpSource } = await import('./http-source.ts')
-        const endpoint = openEndpoint({ timeout, connections, secret, secretHeader, tls })
+        const endpoint = await openEndpoint({ timeout, connections, secret, secretHeader, tls })
         return createHttpSource({ name, prefix: prefixOf(source), endpoint, url, findUrl, fields, roles, timeout, connections, warn, now })
       }
       case 'sql': {

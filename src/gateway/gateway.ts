@@ -105,6 +105,8 @@ function mount (route: Route, place: Mount, { forward, forwardWebSocket }: Steps
     httpMethods: [...httpMethods],
     config: { route },
     constraints: constraintsOf(place),
+    // It is never asked for an upstream's answer: with `http` it opens no agent of undici's for that.
+    http: {},
     // The path was read once, by canonical-path; http-proxy would parse the query and write it again.
     preRewrite: () => '/',
     handler (request: FastifyRequest, reply: FastifyReply) {

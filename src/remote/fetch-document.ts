@@ -1,5 +1,5 @@
 /** One small document from another server: GET, no redirects, certificates verified, bounded in size by this file and in time by the caller. */
-import { Agent } from 'undici'
+import type { Agent } from 'undici'
 import type { FetchDocument, FetchedDocument } from '../tokens/key-discovery.ts'
 
 /** Bytes. A JWKS has a few thousand. */
@@ -18,15 +18,22 @@ export interface DocumentFetcherOptions {
 }
 
 export function createDocumentFetcher ({ largest, ca }: DocumentFetcherOptions): DocumentFetcher {
-  const agent = new Agent({
-    connect: { rejectUnauthorized: true, ...(ca === undefined ? {} : { ca }) },
-    maxHeaderSize: 16_384,
-    maxResponseSize: largest,
-    pipelining: 0,
-  })
+  /** Loaded with the first document: most gateways never ask for one. */
+  let opened: Promise<Agent> | null = null
+  const open = async (): Promise<Agent> => {
+    const { Agent } = await import('./http-client.ts')
+    return new Agent({
+      connect: { rejectUnauthorized: true, ...(ca === undefined ? {} : { ca }) },
+      maxHeaderSize: 16_384,
+      maxResponseSize: largest,
+      pipelining: 0,
+    })
+  }
 
   async function fetchDocument (url: URL, signal: AbortSignal): Promise<FetchedDocument> {
     try {
+      opened ??= open()
+      const agent = await opened
       // A redirect is an answer like others: undici follows none unless it is told to.
       const { statusCode, headers, body } = await agent.request({
         origin: url.origin,
@@ -59,7 +66,7 @@ export function createDocumentFetcher ({ largest, ca }: DocumentFetcherOptions):
   return {
     fetchDocument,
     async close () {
-      await agent.destroy()
+      await (await opened)?.destroy()
     },
   }
 }

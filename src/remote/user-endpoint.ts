@@ -1,7 +1,6 @@
 /** An endpoint of another system that knows users: POST of JSON, no redirects, bounded in size and time; only a failed connection is tried again. */
 import { readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Agent } from 'undici'
 import { StartupFault } from '../errors.ts'
 
 export type EndpointAnswer =
@@ -33,8 +32,10 @@ const largest = 16_384
 /** What fails before a byte was sent: asking again asks once. */
 const unsent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'])
 
-/** Throws a StartupFault for a file that cannot be read. */
-export function openUserEndpoint ({ timeout, connections, secret, secretHeader, tls }: UserEndpointOptions): UserEndpoint {
+/** Rejects with a StartupFault for a file that cannot be read. */
+export async function openUserEndpoint ({ timeout, connections, secret, secretHeader, tls }: UserEndpointOptions): Promise<UserEndpoint> {
+  // Loaded where such an endpoint is configured, and else not.
+  const { Agent } = await import('./http-client.ts')
   const pem = Object.fromEntries((['ca', 'cert', 'key'] as const).flatMap((key) => tls[key] === undefined ? [] : [[key, readPem(tls[key], key)]]))
   const agent = new Agent({
     connections,

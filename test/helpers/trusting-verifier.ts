@@ -3,6 +3,8 @@ import { once, EventEmitter } from 'node:events'
 import type { TrustedIssuerConfig } from '../../src/config/schema.ts'
 import { askPatiently } from '../../src/errors.ts'
 import { createDocumentFetcher, largestDocument } from '../../src/remote/fetch-document.ts'
+// Loaded beforehand: a first fetch has its time for the fetch alone.
+import '../../src/remote/http-client.ts'
 import type { Identity } from '../../src/tokens/identity.ts'
 import { createKeyKeeper } from '../../src/tokens/issuer-key-keeper.ts'
 import { openTrustedIssuers, type TrustedIssuers } from '../../src/tokens/trusted-issuers.ts'

@@ -42,15 +42,12 @@ async function ended (socket: Socket): Promise<void> {
   if (!socket.closed) await within(5_000, once(socket, 'close'))
 }
 
-/** A client with one connection and one who connects anew each time. */
+/** Served, while the slow ones are there; how fast, `npm run bench -- slow-clients` says. */
 async function othersAreServed (t: Test) {
-  const startedAt = performance.now()
   for (let count = 0; count < 15; count++) {
     const { status, body } = await rawRequest(gateway.port, get('/x'))
-    if (status !== 200 || body !== 'served') t.fail(`${status} ${body}`)
+    t.match({ status, body }, { status: 200, body: 'served' })
   }
-  const each = (performance.now() - startedAt) / 15
-  t.ok(each < 100, `${each.toFixed(1)} ms each`)
 }
 
 t.test('a hundred slow clients of every kind get 408 or no more, and others are served meanwhile', async (t) => {

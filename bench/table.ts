@@ -107,9 +107,9 @@ function growth ({ users, sessionsPerUser, engines }: Growth): string {
     table(['', size(users.small), size(users.large), 'ratio'], rows.map(({ what, digits, figures }) => [what, range(figures.small, digits), range(figures.large, digits), range(figures.ratio, 2)])) +
     '\n\nCleaning of what has expired, with a hundred refreshes a second beside it:\n\n' +
     table(
-      ['', 'on the disk', 'sessions deleted', 's', 'a refresh before it: p50, p99, most, ms', 'beside it'],
-      Object.entries(engines).map(([engine, { megabytes, cleaning: { sessions, seconds, quiet, beside } }]) =>
-        [engine, `${megabytes.toFixed(0)} MB`, sessions.toLocaleString('en'), seconds.toFixed(0), ...[quiet, beside].map(({ p50, p99, most }) => `${p50.toFixed(2)}, ${p99.toFixed(2)}, ${most.toFixed(0)}`)])
+      ['', 'on the disk', 'expired', 'deleted', 'in s', 'a refresh before it: p50, p99, most, ms', 'beside it'],
+      Object.entries(engines).map(([engine, { megabytes, cleaning: { expired, deleted, seconds, quiet, beside } }]) =>
+        [engine, `${megabytes.toFixed(0)} MB`, expired.toLocaleString('en'), deleted.toLocaleString('en'), seconds.toFixed(0), ...[quiet, beside].map(({ p50, p99, most }) => `${p50.toFixed(2)}, ${p99.toFixed(2)}, ${most.toFixed(0)}`)])
     )
 }
 

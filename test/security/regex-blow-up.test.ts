@@ -16,6 +16,7 @@ import { hostName } from '../../src/routes/hosts.ts'
 const LENGTH = 6_000
 /** Milliseconds. A linear one takes a tenth of one; a quadratic one forty and more. */
 const BOUND = 15
+const rowOfA = 'a'.repeat(LENGTH)
 
 interface Found { readonly file: string, readonly expression: RegExp }
 
@@ -82,8 +83,6 @@ function once (work: () => void): number {
   work()
   return performance.now() - started
 }
-
-const rowOfA = 'a'.repeat(LENGTH)
 
 /** The plainest there is: it begins anew at each letter, and reads to the end. */
 function quadratic (): void {

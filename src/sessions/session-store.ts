@@ -27,7 +27,7 @@ export interface SessionStore {
   /** True if this call ended it; of two, one did. With `subject`, only if it is that subject's. */
   end (id: string, reason: string, time: number, subject?: string): Promise<Session | null>
   live (subject: string, time: number): Promise<Session[]>
-  /** Deletes up to `limit` rows that nobody can need any more; how many. */
+  /** Deletes up to `limit` rows that nobody can need any more, from where the last batch ended; how many. Fewer: from there on there are none. */
   deleteDead (time: number, endedBefore: number, limit: number): Promise<number>
 }
 
@@ -48,6 +48,12 @@ export function createSessionStore (db: Database): SessionStore {
     .where('token_hash', '=', value('tokenHash'))
     .where('ended_at', 'is', null)
     .where('expires_at', '>', value('time')))
+
+  /**
+   * Where the batch before has ended: PostgreSQL keeps what is deleted in the index until a vacuum, and for as long as a backup is
+   * taken, and from the beginning each batch would read it all.
+   */
+  let reached = { expires_at: 0, ended_at: 0 }
 
   return {
     async insert (session) {
@@ -85,23 +91,29 @@ export function createSessionStore (db: Database): SessionStore {
     },
 
     async deleteDead (time, endedBefore, limit) {
-      return await db.transaction().execute(async (transaction) => {
+      const next = { ...reached }
+      const deleted = await db.transaction().execute(async (transaction) => {
         // Replicas that clean at once would each find the same rows, and wait for each other's in any order.
         await lockAlone(transaction, 'cleaning of sessions')
         // One after the other, each along its index: for both at once PostgreSQL may read the whole table, over and over as it empties.
         const expired = await deleteAlong('expires_at', Math.min(time, endedBefore), limit)
         return expired === limit ? expired : expired + await deleteAlong('ended_at', endedBefore, limit - expired)
 
-        async function deleteAlong (column: 'expires_at' | 'ended_at', before: number, most: number): Promise<number> {
+        async function deleteAlong (column: keyof typeof next, before: number, most: number): Promise<number> {
           const dead = transaction.selectFrom('sessions').select('id')
+            .where(column, '>=', next[column])
             .where(column, '<', before)
             .where('access_until', '<', time)
             .orderBy(column)
             .limit(most)
-          const { numDeletedRows } = await transaction.deleteFrom('sessions').where('id', 'in', dead).executeTakeFirst()
-          return Number(numDeletedRows)
+          const rows = await transaction.deleteFrom('sessions').where('id', 'in', dead).returning(column).execute()
+          for (const row of rows) next[column] = Math.max(next[column], row[column] ?? 0)
+          return rows.length
         }
       })
+      // When all is deleted the next batch looks from the beginning: a clock that is behind may have ended one there meanwhile.
+      reached = deleted < limit ? { expires_at: 0, ended_at: 0 } : next
+      return deleted
     },
   }
 }

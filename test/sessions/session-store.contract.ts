@@ -103,6 +103,24 @@ export function sessionStoreContract (open: OpenStorage): (t: Test) => Promise<v
       for (const id of ['just expired', 'ended just now', 'live', 'of a token that may live, ended_at', 'of a token that may live, expires_at']) t.ok(await store.find(id), id)
     })
 
+    await t.test('a batch of dead ones begins where the one before ended, and at the beginning once all are gone', async (t) => {
+      const store = createSessionStore((await closing(t, open)).db)
+      for (let number = 0; number < 3; number++) {
+        await store.insert(session({ id: `expired ${number}`, expires_at: someTime - 1000 + number }))
+        await store.insert(session({ id: `ended ${number}`, ended_at: someTime - 1000 + number }))
+      }
+      const deletes = async (...ids: readonly string[]) => {
+        t.equal(await store.deleteDead(someTime, someTime - 100, 2), ids.length, ids.join())
+        for (const id of ids) t.equal(await store.find(id), null, id)
+      }
+      await deletes('expired 0', 'expired 1')
+      for (const change of [{ expires_at: 1 }, { ended_at: 1 }]) await store.insert(session({ ...change, id: `before them, ${Object.keys(change)[0] ?? ''}` }))
+      await deletes('expired 2', 'before them, ended_at')
+      await deletes('ended 0', 'ended 1')
+      await deletes('ended 2')
+      await deletes('before them, expires_at')
+    })
+
     await t.test('finds sessions, those of a subject and dead ones by an index, however many there are', async (t) => {
       const storage = await closing(t, open)
       const { db, engine } = storage

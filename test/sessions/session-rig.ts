@@ -1,4 +1,5 @@
 /** Sessions over a real database, with real users, real access tokens and a clock to move. Times in milliseconds. */
+import { existsSync } from 'node:fs'
 import type { Test } from 'tap'
 import { createPasswordHasher } from '../../src/credentials/password-hash.ts'
 import { createUserStore } from '../../src/credentials/user-store.ts'
@@ -27,7 +28,13 @@ export const anyClient = { clientId: null, mayUse: () => true }
 
 export type OpenStorage = (t: Test) => Promise<Storage>
 
-export const openSqlite: OpenStorage = async (t) => await openStorage(`sqlite:${t.testdir()}/gatewarden.db`)
+let opened = 0
+
+/** A file of its own each time: a test's folder is made once, for making it again takes away what is in it. */
+export const openSqlite: OpenStorage = async (t) => {
+  const folder = existsSync(t.testdirName) ? t.testdirName : t.testdir()
+  return await openStorage(`sqlite:${folder}/${++opened}.db`)
+}
 
 /** Each test has a storage of its own, empty when it is first opened. */
 export function sqliteOpener (): OpenStorage {

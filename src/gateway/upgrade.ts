@@ -4,14 +4,14 @@
  */
 import { createHash } from 'node:crypto'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { connect as connectPlain, isIP, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import { Refusal } from '../errors.ts'
 import type { EndReason, LiveConnections } from './live-connections.ts'
 import { openTunnel, type TunnelClosed } from './tunnel.ts'
 import { passOnAnswer, writeHead } from './upgrade-answer.ts'
 import { upstreamFault, type FaultKind } from './upstream-faults.ts'
+import { openUpstreamSocket, type UpstreamTls } from './upstream-socket.ts'
 
 export interface UpgradeClient {
   readonly request: IncomingMessage
@@ -31,7 +31,7 @@ export interface UpgradeTarget {
   readonly connectTimeout: number
   /** Milliseconds from there to the head of the answer, and of silence in the middle of one that is no 101. */
   readonly responseTimeout: number
-  readonly tls?: Pick<ConnectionOptions, 'ca' | 'cert' | 'key'>
+  readonly tls?: UpstreamTls
 }
 
 export interface UpgradeOptions {
@@ -133,25 +133,11 @@ function fault (code: string): Error {
 }
 
 function connect ({ origin, tls }: UpgradeTarget): Socket {
-  const host = origin.hostname.replace(/^\[|\]$/g, '')
-  const socket = origin.protocol === 'https:'
-    ? connectTls({
-      ...tls,
-      host,
-      port: Number(origin.port || 443),
-      // RFC 6066 §3: no name is sent for an address. What is verified is then the address.
-      servername: isIP(host) === 0 ? host : '',
-      ALPNProtocols: ['http/1.1'],
-      rejectUnauthorized: true,
-      ...halfOpen,
-    })
-    : connectPlain({ host, port: Number(origin.port || 80), ...halfOpen })
+  // The end of one direction is passed on by the tunnel.
+  const socket = openUpstreamSocket(origin, { tls, either: { allowHalfOpen: true } })
   // For good: whatever happens to it later, somebody listens.
   return socket.on('error', () => {})
 }
-
-/** The end of one direction is passed on by the tunnel. (Node's types know the option for plain sockets alone.) */
-const halfOpen = { allowHalfOpen: true }
 
 /** Only now is anything sent: an upstream whose certificate is wrong learns nothing. */
 async function connected (upstream: Socket, { origin, connectTimeout }: UpgradeTarget): Promise<void> {

@@ -2,10 +2,10 @@
  * One connection to an upstream, over HTTP/1.1: one request at a time, so that a fault can only touch the request that met it;
  * its answer read strictly, and each silence bounded. Why not a library's: docs/decisions/0018.
  */
-import { connect as connectPlain, isIP, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
-import { connect as connectTls, type ConnectionOptions as TlsOptions } from 'node:tls'
 import { createAnswerParser, type AnswerSink } from './answer-parser.ts'
+import { openUpstreamSocket, type UpstreamTls } from './upstream-socket.ts'
 
 export interface UpstreamTarget {
   /** http or https. */
@@ -14,7 +14,7 @@ export interface UpstreamTarget {
   readonly connectTimeout: number
   /** Bytes of the head of an answer. */
   readonly maxHeaderSize: number
-  readonly tls?: Pick<TlsOptions, 'ca' | 'cert' | 'key'> | undefined
+  readonly tls?: UpstreamTls | undefined
   /** The one that the next connection to this origin may resume. */
   readonly tlsSession: { last: Buffer | undefined }
 }
@@ -320,7 +320,6 @@ function codeOf (error: Error): string {
 }
 
 function connect ({ origin, tls, tlsSession }: UpstreamTarget, onRead: (bytes: Buffer) => void): Socket {
-  const host = origin.hostname.replace(/^\[|\]$/g, '')
   const onread = {
     buffer: readBuffer,
     callback (length: number, buffer: Uint8Array): boolean {
@@ -328,22 +327,10 @@ function connect ({ origin, tls, tlsSession }: UpstreamTarget, onRead: (bytes: B
       return true
     },
   }
-  if (origin.protocol !== 'https:') return connectPlain({ host, port: Number(origin.port || 80), noDelay: true, keepAlive: true, onread })
-  const socket = connectTls({
-    ...tls,
-    host,
-    port: Number(origin.port || 443),
-    // RFC 6066 §3: no name is sent for an address. What is verified is then the address.
-    servername: isIP(host) === 0 ? host : '',
-    ALPNProtocols: ['http/1.1'],
-    rejectUnauthorized: true,
-    session: tlsSession.last,
-    // Node's types know it for plain sockets alone.
-    ...{ onread },
-  })
+  const socket = openUpstreamSocket(origin, { tls, session: tlsSession.last, either: { onread } })
   socket.setNoDelay(true)
   socket.setKeepAlive(true)
-  return socket.on('session', (session) => { tlsSession.last = session })
+  return socket.on('session', (session: Buffer) => { tlsSession.last = session })
 }
 
 /** Throws for what would be read as something else than it says: nothing of it leaves then. */

@@ -2,13 +2,11 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { attackClasses } from '../../src/attack/run.ts'
-import { buildIfStale, projectRoot, run } from './built-cli.ts'
+import { projectRoot, run } from './built-cli.ts'
 import { cli, configFolder } from './running-cli.ts'
 
 // Whole runs: seconds on a machine of its own, and others run beside them.
 t.setTimeout(180_000)
-t.before(buildIfStale)
-
 t.test('the shipped config.yaml holds against everything, without a look at its storage', async (t) => {
   const folder = t.testdir({})
   const { code, stdout, stderr } = await run(['attack', '--config', join(projectRoot, 'config.yaml'), '--json'], { cwd: folder })

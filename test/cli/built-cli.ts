@@ -1,32 +1,11 @@
-/** dist/cli.js as others run it. Built anew where src/ or scripts/ are newer: a test of yesterday's build would prove nothing. */
-import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+/** dist/cli.js as others run it; scripts/run-tests.ts has built it anew. */
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync, rmdirSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export const projectRoot: string = resolve(import.meta.dirname, '../..')
 export const cliFile: string = join(projectRoot, 'dist/cli.js')
-
-/** Test files run at the same time: one of them builds, the others wait. */
-export async function buildIfStale (): Promise<void> {
-  const lock = join(projectRoot, 'dist/.building')
-  mkdirSync(join(projectRoot, 'dist'), { recursive: true })
-  while (isStale()) {
-    try {
-      mkdirSync(lock)
-    } catch {
-      if (Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? 0) > 120_000) removeFolder(lock)
-      await sleep(200)
-      continue
-    }
-    try {
-      execFileSync(process.execPath, ['--import', 'tsx', 'scripts/build.ts'], { cwd: projectRoot, stdio: 'inherit' })
-    } finally {
-      removeFolder(lock)
-    }
-  }
-}
 
 export interface Ran {
   /** null where a signal ended it. */
@@ -50,7 +29,7 @@ export interface LaunchOptions {
   readonly nodeOptions?: readonly string[]
 }
 
-/** Without the test runner's own hooks in it, which that puts into what is spawned. Goes on running; `output` grows. Whoever launches it ends it. */
+/** Without the hooks that tap's runner puts into what is spawned. Goes on running; `output` grows. Whoever launches it ends it. */
 export function launch (args: readonly string[], { cwd = projectRoot, env = {}, nodeOptions = [] }: LaunchOptions = {}) {
   const child: ChildProcessWithoutNullStreams = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, ...nodeOptions, cliFile, ...args], { cwd, env: { ...process.env, ...env } })
   const output = { stdout: '', stderr: '' }
@@ -65,19 +44,5 @@ export async function until (holds: () => boolean, { child, output }: ReturnType
   while (!holds()) {
     if (child.exitCode !== null || Date.now() > end) throw new Error(`not seen: ${holds.toString()}; ${JSON.stringify(output)}`)
     await sleep(20)
-  }
-}
-
-function isStale (): boolean {
-  const built = statSync(cliFile, { throwIfNoEntry: false })?.mtimeMs ?? 0
-  return ['src', 'scripts'].some((folder) => readdirSync(join(projectRoot, folder), { recursive: true, encoding: 'utf8' })
-    .some((file) => statSync(join(projectRoot, folder, file)).mtimeMs > built))
-}
-
-function removeFolder (folder: string): void {
-  try {
-    rmdirSync(folder)
-  } catch {
-    // Another one was quicker.
   }
 }

@@ -1,9 +1,7 @@
 import t from 'tap'
 import { version } from '../../src/cli/version.ts'
-import { buildIfStale, run } from './built-cli.ts'
+import { run } from './built-cli.ts'
 import { cli, configFolder } from './running-cli.ts'
-
-t.before(buildIfStale)
 
 const commands = ['start', 'check', 'attack', 'demo', 'explain', 'users add', 'users import', 'users list', 'users passwd', 'users disable', 'users enable', 'users remove', 'keys list', 'keys rotate']
 

@@ -6,9 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { dirname } from 'node:path'
 import t from 'tap'
 import { createStage } from '../../src/cli/demo-stage.ts'
-import { buildIfStale, launch, run, until } from './built-cli.ts'
-
-t.before(buildIfStale)
+import { launch, run, until } from './built-cli.ts'
 
 t.test('the story goes as told, stays up so that each of its curl lines can be run again, and leaves nothing behind', async (t) => {
   const demo = launch(['demo'])

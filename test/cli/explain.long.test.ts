@@ -1,8 +1,5 @@
 import t from 'tap'
-import { buildIfStale } from './built-cli.ts'
 import { cli, configFolder, password, startCli } from './running-cli.ts'
-
-t.before(buildIfStale)
 
 const upstream = 'http://127.0.0.1:3000'
 const routes = [

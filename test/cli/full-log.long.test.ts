@@ -7,10 +7,8 @@ import t, { type Test } from 'tap'
 import { ask, soon } from '../e2e/gateway-client.ts'
 import { freePort } from '../helpers/postgres.ts'
 import { mountSmallDisk } from '../helpers/small-disk.ts'
-import { buildIfStale, cliFile } from './built-cli.ts'
+import { cliFile } from './built-cli.ts'
 import { configFolder } from './running-cli.ts'
-
-t.before(buildIfStale)
 
 const isNotice = (line: string) => line.includes('lines of the log are lost')
 

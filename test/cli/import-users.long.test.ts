@@ -2,10 +2,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { openSqlite } from '../../src/storage/sqlite-driver.ts'
-import { buildIfStale, launch } from './built-cli.ts'
+import { launch } from './built-cli.ts'
 import { cli, configFolder, password, startCli } from './running-cli.ts'
-
-t.before(buildIfStale)
 
 // Made by: printf %s "$PASSWORD" | openssl passwd -6 -salt Zx8kQm2p -stdin
 const shaCrypt = '$6$Zx8kQm2p$2yGzISz/6CUC6ESuSc2Y/AJnSQTjCaqAy5LWZHNsm.5Y0gdtb4l0A4tSxRWJbAwpY2cbByzad3v1OrqVGI48i0'

@@ -3,10 +3,7 @@ import { closeSync, mkdirSync, openSync, rmSync, statSync, writeFileSync, writeS
 import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
-import { buildIfStale } from './built-cli.ts'
 import { cli, configFolder, startCli } from './running-cli.ts'
-
-t.before(buildIfStale)
 
 t.test('a wrong configuration does not start: every fault in a line, exit 2', async (t) => {
   const { code, stdout, stderr } = await cli(t.testdir({ 'config.yaml': 'isuer: http://a\nroutes: []\n' }), ['start'])

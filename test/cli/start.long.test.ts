@@ -5,10 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
-import { buildIfStale } from './built-cli.ts'
 import { cli, configFolder, configText, password, startCli, type Running } from './running-cli.ts'
-
-t.before(buildIfStale)
 
 t.test('start logs one line with the bound addresses when it is ready, and both answer', async (t) => {
   const running = await startCli(t, configFolder(t, { log: { level: 'error' } }))

@@ -1,10 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { buildIfStale } from './built-cli.ts'
 import { cli, configFolder, password } from './running-cli.ts'
-
-t.before(buildIfStale)
 
 t.test('users: add prints the new id, list shows everybody, and each change is refused where it makes no sense', async (t) => {
   const folder = configFolder(t)

@@ -26,7 +26,6 @@ import { allSteps, type Step } from '../../src/steps.ts'
 import { copyStorage } from '../../src/storage/copy.ts'
 import type { Tables } from '../../src/storage/database.ts'
 import { openKeyRing, type KeyRing } from '../../src/tokens/key-ring.ts'
-import { buildIfStale } from '../cli/built-cli.ts'
 import { configText, password } from '../cli/running-cli.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 import { doomed, type Doomed, type Ending, type Fate } from './doomed-process.ts'
@@ -79,7 +78,6 @@ export const killsTimeout: number = takesAll ? 4 * 3_600_000 : 600_000
 
 export function killsContract (engine: Engine): (t: Test) => Promise<void> {
   return async (t) => {
-    await buildIfStale()
     const upstream = await startUpstream()
     t.teardown(upstream.close)
     const root = t.testdir()

@@ -4,13 +4,11 @@
  */
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { buildIfStale } from '../cli/built-cli.ts'
 import { cli, configText, password, startCli } from '../cli/running-cli.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 import { logIn, ready, refresh, soon, tokensOf, useAllAlong } from './gateway-client.ts'
 
-await buildIfStale()
 const upstream = await startUpstream((_request, response) => { response.end() })
 t.teardown(() => upstream.close())
 const database = await startPostgres(t, { fsync: 'off' })

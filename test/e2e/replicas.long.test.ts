@@ -9,7 +9,6 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { Agent, request } from 'undici'
-import { buildIfStale } from '../cli/built-cli.ts'
 import { cli, configFolder, password, startCli, type Running } from '../cli/running-cli.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 import { violationsIn, type Event } from './session-history.ts'
@@ -28,7 +27,6 @@ const upstream = createServer((_request, response) => { response.end('ok') }).li
 await once(upstream, 'listening')
 t.teardown(() => { upstream.close(); upstream.closeAllConnections() })
 
-await buildIfStale()
 const database = await startPostgres(t, { fsync: 'off' })
 const folder = configFolder(t, {
   storage: await database.createDatabase(),

@@ -6,7 +6,6 @@ import { execFileSync } from 'node:child_process'
 import { copyFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { buildIfStale } from '../cli/built-cli.ts'
 import { startCli, type Running } from '../cli/running-cli.ts'
 import { mountSmallDisk } from '../helpers/small-disk.ts'
 import { startUpstream } from '../helpers/upstream.ts'
@@ -14,7 +13,6 @@ import { openSqlite } from '../../src/storage/sqlite-driver.ts'
 import { logIn, ready, refresh, soon, tokensOf, useAllAlong } from './gateway-client.ts'
 import { folderWithAlice, notRun } from './sqlite-fault-rig.ts'
 
-await buildIfStale()
 const upstream = await startUpstream((_request, response) => { response.end() })
 t.teardown(() => upstream.close())
 

@@ -3,14 +3,12 @@ import { once } from 'node:events'
 import { appendFileSync, readFileSync, statSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { buildIfStale } from '../cli/built-cli.ts'
 import { cli, startCli } from '../cli/running-cli.ts'
 import { mountSmallDisk } from '../helpers/small-disk.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 import { logIn, refresh, tokensOf } from './gateway-client.ts'
 import { folderWithAlice, notRun } from './sqlite-fault-rig.ts'
 
-await buildIfStale()
 const upstream = await startUpstream((_request, response) => { response.end() })
 t.teardown(() => upstream.close())
 

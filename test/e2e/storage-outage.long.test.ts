@@ -7,7 +7,6 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
-import { buildIfStale } from '../cli/built-cli.ts'
 import { cli, configText, password, startCli, type Running } from '../cli/running-cli.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 import { ask, logIn, ready, soon, use } from './gateway-client.ts'
@@ -15,7 +14,6 @@ import { ask, logIn, ready, soon, use } from './gateway-client.ts'
 const upstream = createServer((_request, response) => { response.end() }).listen(0, '127.0.0.1')
 await once(upstream, 'listening')
 t.teardown(() => { upstream.close(); upstream.closeAllConnections() })
-await buildIfStale()
 const database = await startPostgres(t, { fsync: 'off' })
 const common = {
   storage: await database.createDatabase(),

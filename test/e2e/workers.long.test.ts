@@ -6,11 +6,8 @@ import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import { buildIfStale } from '../cli/built-cli.ts'
 import { cli, configFolder, configText, password, startCli, type Running } from '../cli/running-cli.ts'
 import { startUpstream } from '../helpers/upstream.ts'
-
-t.before(buildIfStale)
 
 t.test('login, logout, metrics, reload, the death of a worker and the drain are as of one process', async (t) => {
   const upstream = await startUpstream()

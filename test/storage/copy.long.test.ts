@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import { sql } from 'kysely'
 import t from 'tap'
 import { copyStorage } from '../../src/storage/copy.ts'
-import { buildIfStale } from '../cli/built-cli.ts'
 import { cli, configFolder, configText, password, startCli, type Running } from '../cli/running-cli.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 import { openSqlite } from '../sessions/session-rig.ts'
@@ -21,7 +20,6 @@ async function post ({ url }: Running, path: string, body: unknown) {
 const use = async ({ url }: Running, { access_token: token }: Tokens) => (await fetch(`${url}/api`, { headers: { authorization: `Bearer ${token}` } })).status
 
 t.test('an installation moves from SQLite to PostgreSQL, and nobody is logged out', async (t) => {
-  await buildIfStale()
   const database = await startPostgres(t, { fsync: 'off' })
   const upstream = createServer((_request, response) => { response.end() }).listen(0, '127.0.0.1')
   await once(upstream, 'listening')

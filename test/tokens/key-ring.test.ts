@@ -1,7 +1,6 @@
 import { execFile } from 'node:child_process'
 import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { calculateJwkThumbprint, createLocalJWKSet, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
@@ -13,6 +12,7 @@ import { openKeyRing, type KeyRing } from '../../src/tokens/key-ring.ts'
 import { openMasterKey, seal, type MasterKey } from '../../src/tokens/master-key.ts'
 import { createVerifier } from '../../src/tokens/verifier.ts'
 import { createVerifierCache } from '../../src/tokens/verifier-cache.ts'
+import { processFile } from '../helpers/process-file.ts'
 import { audience, issuer, someTime } from '../helpers/tokens.ts'
 
 const day = 86_400_000
@@ -311,24 +311,10 @@ await t.test('of two that start, maintain or rotate at once, one makes the key',
 
 await t.test('of processes that start and rotate at once on one storage, one makes the key', async (t) => {
   const url = `sqlite:${join(t.testdir(), 'gatewarden.db')}`
-  const module = (path: string): string => JSON.stringify(fileURLToPath(new URL(`../../src/${path}`, import.meta.url)))
-  const script = `
-    const { openStorage } = await import(${module('storage/open-storage.ts')})
-    const { openKeyRing } = await import(${module('tokens/key-ring.ts')})
-    const { openMasterKey } = await import(${module('tokens/master-key.ts')})
-    const storage = await openStorage(process.argv[1])
-    const { masterKey } = openMasterKey({ configured: ${JSON.stringify(Buffer.alloc(32, 9).toString('base64url'))}, fileBesideData: null })
-    const config = { accessToken: { algorithm: 'ES256', lifetime: 300000, clockTolerance: 2000 }, keys: { rotateEvery: 86400000, publishAhead: 60000 } }
-    const ring = await openKeyRing({ config, db: storage.db, masterKey, now: Date.now })
-    const first = ring.signingKey().kid
-    const next = (await ring.rotate()).kid
-    console.log(JSON.stringify({ first, next }))
-    ring.close()
-    await storage.close()`
   // So that the storage is there, and only the ring is raced for.
   await (await openStorage(url)).close()
   const runs = await Promise.all(Array.from({ length: 4 }, async () => {
-    const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script, url])
+    const { stdout } = await promisify(execFile)(process.execPath, [processFile('tokens/rotating.process'), url])
     return JSON.parse(stdout) as { first: string, next: string }
   }))
   t.equal(new Set(runs.map(({ first }) => first)).size, 1)

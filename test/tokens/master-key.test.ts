@@ -2,10 +2,10 @@ import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { open, openMasterKey, seal } from '../../src/tokens/master-key.ts'
+import { processFile } from '../helpers/process-file.ts'
 
 const good = Buffer.alloc(32, 7).toString('base64url')
 
@@ -56,15 +56,10 @@ await t.test('removes what a process left behind that died while it made the key
 
 await t.test('processes that start at once end up with one key', async (t) => {
   const path = join(t.testdir(), 'master.key')
-  const module = fileURLToPath(new URL('../../src/tokens/master-key.ts', import.meta.url))
-  const script = `const { openMasterKey } = await import(${JSON.stringify(module)})
-    while (Date.now() < Number(process.argv[2]));
-    const { masterKey, created } = openMasterKey({ configured: undefined, fileBesideData: process.argv[1] })
-    console.log(JSON.stringify({ key: masterKey.derive('x').toString('hex'), created }))`
   // All wait for one moment, so that they meet in the same millisecond.
   const moment = String(Date.now() + 1_500)
   const runs = await Promise.all(Array.from({ length: 4 }, async () => {
-    const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script, path, moment])
+    const { stdout } = await promisify(execFile)(process.execPath, [processFile('tokens/master-key.process'), path, moment])
     return JSON.parse(stdout) as { key: string, created: string | null }
   }))
   t.equal(new Set(runs.map(({ key }) => key)).size, 1)

@@ -29,7 +29,7 @@ const targets: Readonly<Record<string, { readonly must: number, readonly goal: n
   'Gatewarden, public route': { must: 1.05, goal: 1.02, ours: 'Gatewarden ES256' },
 }
 
-export async function comparison ({ folder, upstream, script, rounds, seconds, connections, note }: Bench): Promise<unknown> {
+export async function comparison ({ folder, upstream, script, rounds, seconds, connections, measure, note }: Bench): Promise<unknown> {
   const issuing = { ES256: await createIssuing(folder, 'ES256'), RS256: await createIssuing(folder, 'RS256') }
   const tokensOf: Record<string, string> = {}
   for (const [algorithm, { token }] of Object.entries(issuing)) {
@@ -60,7 +60,7 @@ export async function comparison ({ folder, upstream, script, rounds, seconds, c
     // Round 0 warms everybody up, and does not count.
     for (let round = 0; round <= rounds; round++) {
       for (const { name, running, path, tokens, rounds } of entries) {
-        const measured = await load({ url: running.url + path, seconds: round === 0 ? 2 : seconds, connections, tokens }, running.pids, script)
+        const measured = await measure(async () => await load({ url: running.url + path, seconds: round === 0 ? 2 : seconds, connections, tokens }, running.pids, script))
         if (measured.errors > 0) note(`${name}: ${measured.errors} errors in round ${round}`)
         if (round > 0) rounds.push(measured)
       }

@@ -1,13 +1,14 @@
 /**
- * As many POSTs at a time as are told, for as long as is told: logins (each of another user name) or refreshes (each client its
- * own chain). URL KIND CONCURRENCY SECONDS, passwords or refresh tokens as JSON on standard input → {ok, refused, busy, perSecond}.
+ * POSTs for as long as is told. `refresh`: CONCURRENCY clients, each with a chain of its own, as fast as they are answered.
+ * `login`: RATE a second, of the users in turn, whatever the answers take. URL KIND CONCURRENCY|RATE SECONDS, users and password
+ * or refresh tokens as JSON on standard input → {ok, refused, busy, perSecond}.
  */
 import { Agent, request } from 'node:http'
 import { text } from 'node:stream/consumers'
 
-const [url, kind, concurrency, seconds] = process.argv.slice(2)
+const [url, kind, many, seconds] = process.argv.slice(2)
 const { users = [], password = '', tokens = [] } = JSON.parse(await text(process.stdin))
-const agent = new Agent({ keepAlive: true, maxSockets: Number(concurrency) })
+const agent = new Agent({ keepAlive: true, maxSockets: 512 })
 const counts = { ok: 0, refused: 0, busy: 0 }
 const began = performance.now()
 const until = began + Number(seconds) * 1_000
@@ -23,23 +24,32 @@ function post (path, body) {
   })
 }
 
-async function client (number) {
-  let token = tokens[number]
-  for (let turn = 0; performance.now() < until; turn++) {
-    const { status, answer } = kind === 'login'
-      ? await post('/auth/login', { username: users[(number + turn * Number(concurrency)) % users.length], password })
-      : await post('/auth/refresh', { refresh_token: token })
-    if (status === 200) {
-      counts.ok++
-      if (kind === 'refresh') token = JSON.parse(answer).refresh_token
-    } else if (status === 503 || status === 429) {
-      counts.busy++
-    } else {
-      counts.refused++
-    }
+function count (status) {
+  if (status === 200) counts.ok++
+  else if (status === 503 || status === 429) counts.busy++
+  else counts.refused++
+}
+
+async function chain (token) {
+  while (performance.now() < until) {
+    const { status, answer } = await post('/auth/refresh', { refresh_token: token })
+    count(status)
+    if (status === 200) token = JSON.parse(answer).refresh_token
   }
 }
-await Promise.all(Array.from({ length: Number(concurrency) }, (_, number) => client(number)))
+
+async function openLoop (rate) {
+  const underWay = []
+  for (let sent = 0; performance.now() < until; sent++) {
+    underWay.push(post('/auth/login', { username: users[sent % users.length], password }).then(({ status }) => { count(status) }))
+    const due = began + (sent + 1) / rate * 1_000 - performance.now()
+    if (due > 0) await new Promise((resolve) => { setTimeout(resolve, due) })
+  }
+  await Promise.all(underWay)
+}
+
+if (kind === 'login') await openLoop(Number(many))
+else await Promise.all(tokens.slice(0, Number(many)).map(chain))
 const took = (performance.now() - began) / 1_000
 process.stdout.write(`${JSON.stringify({ ...counts, perSecond: counts.ok / took })}\n`)
 process.exit(0)

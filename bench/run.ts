@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { comparison } from './comparison.ts'
 import { footprint } from './footprint.ts'
+import { openFullSpeed, type FullSpeed } from './full-speed.ts'
 import { growth } from './growth.ts'
 import { writeScript } from './load.ts'
 import { loginFlood } from './login-flood.ts'
@@ -30,6 +31,8 @@ export interface Bench {
   readonly connections: number
   /** Of the large storage. */
   readonly users: number
+  /** A measurement, made again where the machine was slow meanwhile. */
+  readonly measure: FullSpeed['measure']
   note (line: string): void
 }
 
@@ -60,6 +63,7 @@ if (unknown !== undefined || process.platform !== 'linux' || which('wrk') === nu
 const folder = mkdtempSync(join(tmpdir(), 'gatewarden-bench-'))
 const upstream = spawn('taskset', ['-c', String(otherCore), process.execPath, resolve(import.meta.dirname, 'upstream.mjs')], { stdio: ['ignore', 'pipe', 'inherit'] })
 goFirst(upstream)
+const fullSpeed = await openFullSpeed()
 try {
   const [port] = await once(upstream.stdout, 'data') as [Buffer]
   const results = resolve(import.meta.dirname, 'results')
@@ -73,13 +77,15 @@ try {
       seconds: Number(values.seconds),
       connections: Number(values.connections),
       users: Number(values.users),
+      measure: fullSpeed.measure,
       note: (line) => { process.stdout.write(`${name}: ${line}\n`) },
     })
-    const kept = { scenario: name, date: new Date().toISOString().slice(0, 10), machine: machineLine(), rounds: Number(values.rounds), seconds: Number(values.seconds), connections: Number(values.connections), result }
+    const kept = { scenario: name, date: new Date().toISOString().slice(0, 10), machine: machineLine(), rounds: Number(values.rounds), seconds: Number(values.seconds), connections: Number(values.connections), thrownAway: fullSpeed.count.thrownAway, result }
     writeFileSync(join(results, `${name}.json`), `${JSON.stringify(kept, null, 2)}\n`)
     process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
   }
 } finally {
+  await fullSpeed.close()
   await stop(upstream)
   rmSync(folder, { recursive: true, force: true })
 }

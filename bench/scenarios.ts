@@ -40,7 +40,7 @@ const scenarios: readonly Scenario[] = [
   { name: 'a connection for each request', load: { close: true } },
 ]
 
-export async function variants ({ folder, upstream, script, rounds, seconds, connections, note }: Bench): Promise<unknown> {
+export async function variants ({ folder, upstream, script, rounds, seconds, connections, measure, note }: Bench): Promise<unknown> {
   const issuings = new Map<string, Issuing>()
   const entries: { scenario: Scenario, running: Running, tokens: string | null, rounds: Measured[] }[] = []
   const instances = new Map<string, Running>()
@@ -60,7 +60,7 @@ export async function variants ({ folder, upstream, script, rounds, seconds, con
     }
     for (let round = 0; round <= rounds; round++) {
       for (const { scenario, running, tokens, rounds } of entries) {
-        const measured = await load({ url: running.url + (scenario.path ?? '/api/things/1'), seconds: round === 0 ? 1 : seconds, connections, tokens, ...scenario.load }, running.pids, script)
+        const measured = await measure(async () => await load({ url: running.url + (scenario.path ?? '/api/things/1'), seconds: round === 0 ? 1 : seconds, connections, tokens, ...scenario.load }, running.pids, script))
         const wanted = scenario.forged === true ? measured.requests : 0
         if (Math.abs(measured.errors - wanted) > 0) note(`${scenario.name}: ${measured.errors} answers that are no 2xx of ${measured.requests} in round ${round}`)
         if (round > 0) rounds.push(measured)

@@ -11,12 +11,12 @@ import { createIssuing } from './tokens.ts'
 
 const slow = 2_000
 
-export async function slowClients ({ folder, upstream, script, rounds, seconds, connections, note }: Bench): Promise<unknown> {
+export async function slowClients ({ folder, upstream, script, rounds, seconds, connections, measure: atFullSpeed, note }: Bench): Promise<unknown> {
   const issuing = await createIssuing(folder, 'ES256')
   const running = await gatewarden.start({ folder, upstream, issuing })
   const tokens = join(folder, 'token')
   writeFileSync(tokens, `${await issuing.token(1)}\n`)
-  const measure = async () => await load({ url: `${running.url}/api/x`, seconds, connections, tokens }, running.pids, script)
+  const measure = async () => await atFullSpeed(async () => await load({ url: `${running.url}/api/x`, seconds, connections, tokens }, running.pids, script))
   const quiet: Measured[] = []
   const beside: Measured[] = []
   const memory: number[] = []

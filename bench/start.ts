@@ -30,7 +30,7 @@ const port = 29_090
 /** Milliseconds in which nothing happens. */
 const settling = 3_000
 
-export async function start ({ folder, upstream, rounds, note }: Bench): Promise<unknown> {
+export async function start ({ folder, upstream, rounds, measure, note }: Bench): Promise<unknown> {
   const url = `http://127.0.0.1:${port}/readyz`
   const bare = ['-e', `require('node:http').createServer((_, response) => response.end()).listen(${port}, '127.0.0.1')`]
   const again = mkdtempSync(join(folder, 'again-'))
@@ -44,7 +44,7 @@ export async function start ({ folder, upstream, rounds, note }: Bench): Promise
   // The first round makes the keys and fills the page cache.
   for (let round = 0; round <= rounds * 2; round++) {
     for (const [kind, { core, command }] of Object.entries(kinds)) {
-      const one = await begin(core, command(), url)
+      const one = await measure(async () => await begin(core, command(), url))
       if (round > 0) (begun[kind] ??= []).push(one)
     }
     note(`round ${round} of ${rounds * 2}`)

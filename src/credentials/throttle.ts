@@ -82,10 +82,10 @@ export function createThrottle ({ db, config, now, settledNow = now }: ThrottleO
 
   /** null if the attempt is counted; else it is not, and this is how many milliseconds there are to wait, and because of which counter. */
   async function count (counters: readonly Counter[]): Promise<{ readonly wait: number, readonly kind: Counter['kind'] } | null> {
-    const time = now()
     return await db.transaction().execute(async (transaction) => {
       // Of two replicas that look at once, the one that is too many knows of the other.
       await lockAlone(transaction, ...counters.map(({ key }) => key))
+      const time = now()
       const rows = await transaction.selectFrom('login_attempts').selectAll().where('key', 'in', counters.map(({ key }) => key)).execute()
       const waits = counters.map(({ kind, key, longest }) => {
         const until = rows.find((row) => row.key === key)?.blocked_until ?? 0
@@ -98,7 +98,9 @@ export function createThrottle ({ db, config, now, settledNow = now }: ThrottleO
       for (const { key, free, longest } of counters) {
         const row = rows.find((one) => one.key === key)
         const failures = row === undefined || time - row.last_failure_at > config.window ? 1 : row.failures + 1
-        const state = { failures, last_failure_at: time, blocked_until: time + delay(failures - free, longest) }
+        const wait = delay(failures - free, longest)
+        // Not until now where there is nothing to wait for: by the clock of another replica, that may be later than now.
+        const state = { failures, last_failure_at: time, blocked_until: wait === 0 ? 0 : time + wait }
         await transaction.insertInto('login_attempts').values({ key, ...state })
           .onConflict((conflict) => conflict.column('key').doUpdateSet(state)).execute()
       }

@@ -167,6 +167,15 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
       t.equal(await guess('alice', '192.0.2.1'), 60)
     })
 
+    await t.test('while attempts are free, nobody waits for a replica whose clock is ahead', async (t) => {
+      const { storage, clock, guess, logIn, times } = await start(t)
+      const ahead = createThrottle({ db: storage.db, config, now: () => clock.time + 250 })
+      await times(4, async () => { await ahead.guard({ account: 'alice', address: '192.0.2.1' }, async () => 'wrong', () => false) })
+      t.equal(await logIn('alice', '192.0.2.1'), 'right')
+      await ahead.guard({ account: 'bob', address: '192.0.2.1' }, async () => 'wrong', () => false)
+      t.equal(await guess('bob', '192.0.2.1'), 'wrong')
+    })
+
     await t.test('storage has no names, and keeps nothing for longer than it counts', async (t) => {
       const { clock, storage, throttle, guess, logIn } = await start(t)
       await guess('alice', '192.0.2.1')

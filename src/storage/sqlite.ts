@@ -135,8 +135,8 @@ async function openThread (data: SqliteThreadData): Promise<SqliteThread> {
     asked.delete(answer.id)
     if ('error' in answer) waiting?.reject(Object.assign(new Error(answer.error), { errcode: answer.errcode }))
     else waiting?.resolve(answer)
-    // It keeps the process alive as long as somebody waits for it.
-    if (asked.size === 0) worker.unref()
+    // It keeps the process alive as long as somebody waits for it: for an answer, or for its end.
+    if (asked.size === 0 && gone === null) worker.unref()
     if (inbox.length > 0) setImmediate(handOut)
   }
 

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { sql } from 'kysely'
 import t, { type Test } from 'tap'
 import { StartupFault } from '../../src/errors.ts'
@@ -8,6 +10,7 @@ import type { Storage } from '../../src/storage/database.ts'
 import { openStorage, type StorageOptions } from '../../src/storage/open-storage.ts'
 import { openSqlite } from '../../src/storage/sqlite-driver.ts'
 import { anotherProcess } from '../sessions/another-process.ts'
+import { processFile } from '../helpers/process-file.ts'
 import { within } from '../helpers/within.ts'
 
 async function start (t: Test, path = join(t.testdir({}), 'gatewarden.db'), options: StorageOptions = {}): Promise<Storage & { readonly path: string }> {
@@ -54,6 +57,11 @@ t.test('several processes may open a new database at once', async (t) => {
   const children = Array.from({ length: 4 }, () => anotherProcess('open', `sqlite:${join(folder, 'first.db')}`))
   t.strictSame(await Promise.all(children.map(async (child) => await child.exit)), [0, 0, 0, 0])
   t.strictSame(await meta(await start(t, join(folder, 'first.db'))), [])
+})
+
+t.test('a process that only waits for its storage to be closed lives until it is', async (t) => {
+  const { stdout } = await promisify(execFile)(process.execPath, [processFile('storage/closing.process'), join(t.testdir({}), 'gatewarden.db')])
+  t.equal(stdout, 'closed')
 })
 
 t.test('a start that cannot be: one clear line', async (t) => {

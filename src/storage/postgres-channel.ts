@@ -65,6 +65,7 @@ export function openChannel ({ address, connectTimeout, name, onPayload, onUp, o
     const own = `gatewarden_beat_${randomBytes(8).toString('hex')}`
     const sent = new Map<string, number>()
     let count = 0
+    let answered = true
     const gone = new Promise<void>((resolve) => {
       listener.onEnd(resolve)
       sender.onEnd(resolve)
@@ -85,10 +86,13 @@ export function openChannel ({ address, connectTimeout, name, onPayload, onUp, o
         destroy()
         return
       }
+      // A connection has one query at a time; a further word would wait in the driver and tell nothing sooner.
+      if (!answered) return
       const word = `${own} ${++count}`
       sent.set(word, time)
+      answered = false
       // A fault ends the connection, or the word does not come back.
-      sender.query('select pg_notify($1, $2)', [own, word]).catch(() => {})
+      sender.query('select pg_notify($1, $2)', [own, word]).then(() => { answered = true }, () => {})
     }
     let beats: NodeJS.Timeout | undefined
     try {

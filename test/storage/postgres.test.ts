@@ -24,6 +24,10 @@ const server = await startPostgres(t, { fsync: 'off', max_connections: '60', ssl
 const { port } = server
 const open = postgresOpener(server)
 
+// Of the driver: two queries at once on one connection, listeners that are left behind.
+const ofDriver: string[] = []
+process.on('warning', ({ message }) => { ofDriver.push(message) })
+
 t.test('sessions', sessionStoreContract(open))
 t.test('users', userStoreContract(open))
 t.test('failed logins', throttleContract(open))
@@ -273,6 +277,11 @@ t.test('a pooler that keeps words to itself is not taken for a channel, and the 
   await within(2_000, revocations.ended('one'))
   t.equal(here.toldUntil(), -Infinity)
   t.ok(revocations.lag() < 2_000)
+})
+
+t.test('in all of this the driver has warned of nothing', (t) => {
+  t.strictSame(ofDriver, [])
+  t.end()
 })
 
 /** Passes bytes on, or keeps them to itself. */

@@ -1,4 +1,5 @@
 /** Ended sessions that some access token may still name: a set in memory, asked by every request, fed by storage. */
+import { sql } from 'kysely'
 import type { Change, Storage } from '../storage/database.ts'
 
 export interface Revocations {
@@ -81,12 +82,12 @@ export async function openRevocations ({ storage, rememberFor, now, settledNow =
     thorough = false
     // After a clock was set back, what ends now carries a time before the last look's.
     const since = Math.min(lookedAt ?? time - rememberFor, time) - OVERLAP
-    const endedRows = storage.db.selectFrom('sessions').select(['id', 'access_until']).where('ended_at', 'is not', null)
+    const rowsOfSessions = storage.db.selectFrom('sessions').select(['id', 'access_until'])
     const rows = []
     try {
-      rows.push(...await endedRows.where('ended_at', '>=', since).execute())
+      rows.push(...await rowsOfSessions.where('ended_at', '>=', since).execute())
       // Of its own: asked for both at once, each engine reads all that have ended.
-      if (all) rows.push(...await endedRows.where('access_until', '>', time - OVERLAP).execute())
+      if (all) rows.push(...await rowsOfSessions.where(sql<number>`revoked_until`, '>', time - OVERLAP).execute())
     } catch (error) {
       thorough ||= all
       throw error

@@ -41,7 +41,10 @@ export interface SessionsTable {
   recent_rotations: string
   ended_at: number | null
   end_reason: string | null
-  /** Until when some access token of this session may live, whatever the configuration says since. */
+  /**
+   * Until when some access token of this session may live, whatever the configuration says since. What it was when the session
+   * ended, a trigger notes in `revoked_until`, which is null until then and has an index.
+   */
   access_until: number
   /** HMAC of what the source knows the password by; null where the source ends sessions itself. */
   credential_tag: string | null

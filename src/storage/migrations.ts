@@ -136,4 +136,23 @@ const migrationsIn = (schema: string | null): Record<string, Migration> => ({
       await db.schema.createIndex('sessions_by_ended_access').on('sessions').column('access_until').where(sql.ref('ended_at'), 'is not', null).execute()
     },
   },
+
+  '0005-until-when-what-has-ended-counts': {
+    async up (db: Kysely<unknown>) {
+      // PostgreSQL writes a row anew in each of its indexes where a column of any of them changes, and a refresh changes access_until.
+      await db.schema.dropIndex('sessions_by_ended_access').execute()
+      await db.schema.alterTable('sessions').addColumn('revoked_until', 'bigint').execute()
+      await (db as Kysely<{ sessions: SessionsTable & { revoked_until: number | null } }>).updateTable('sessions')
+        .set(({ ref }) => ({ revoked_until: ref('access_until') })).where('ended_at', 'is not', null).execute()
+      await db.schema.createIndex('sessions_by_revocation').on('sessions').column('revoked_until').where(sql.ref('revoked_until'), 'is not', null).execute()
+      // By trigger, as in 0003: no way of ending a session is forgotten.
+      if (schema === null) {
+        await sql`create trigger note_revocation after update of ended_at on sessions for each row when old.ended_at is null and new.ended_at is not null begin update sessions set revoked_until = new.access_until where id = new.id; end`.execute(db)
+        return
+      }
+      const noted = sql.id(schema, 'note_revocation')
+      await sql`create function ${noted}() returns trigger language plpgsql as $$ begin new.revoked_until := new.access_until; return new; end $$`.execute(db)
+      await sql`create trigger note_revocation before update of ended_at on ${sql.id(schema, 'sessions')} for each row when (old.ended_at is null and new.ended_at is not null) execute function ${noted}()`.execute(db)
+    },
+  },
 })

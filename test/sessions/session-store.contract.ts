@@ -157,7 +157,7 @@ export function sessionStoreContract (open: OpenStorage): (t: Test) => Promise<v
       t.match(plans[4], /sessions_by_expiry/)
       t.match(plans[5], /sessions_by_end/)
       t.match(plans[6], /sessions_by_end/)
-      t.match(plans[7], /sessions_by_ended_access/)
+      t.match(plans[7], /sessions_by_revocation/)
     })
 
     await t.test('twenty parallel refreshes of one token: one rotation, twenty equal answers, nobody logged out', async (t) => {

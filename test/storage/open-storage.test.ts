@@ -152,14 +152,19 @@ t.test('what a process wrote is there for the next', async (t) => {
 t.test('a storage of an earlier version is brought up to date, with what is in it', async (t) => {
   const path = join(t.testdir({}), 'gatewarden.db')
   const { db, close } = await openStorage(`sqlite:${path}`)
-  await sql`drop index sessions_by_ended_access`.execute(db)
+  await sql`drop trigger note_revocation`.execute(db)
+  await sql`drop index sessions_by_revocation`.execute(db)
+  await sql`alter table sessions drop column revoked_until`.execute(db)
   await sql`alter table sessions drop column access_until`.execute(db)
   await sql`alter table sessions drop column credential_tag`.execute(db)
   await sql`delete from kysely_migration where name > '0001-z'`.execute(db)
-  await sql`insert into sessions values ('one', 'alice', 'store', 'gatewarden', null, null, 1, 2, 99, 0, 'hash', '[]', null, null)`.execute(db)
+  await sql`insert into sessions values ('one', 'alice', 'store', 'gatewarden', null, null, 1, 2, 99, 0, 'hash', '[]', null, null), ('two', 'alice', 'store', 'gatewarden', null, null, 1, 2, 98, 0, 'hash', '[]', 3, 'logout')`.execute(db)
   await close()
   const storage = await start(t, path)
-  t.match(await storage.db.selectFrom('sessions').selectAll().execute(), [{ id: 'one', expires_at: 99, access_until: 99, credential_tag: null }])
+  t.match(await storage.db.selectFrom('sessions').selectAll().execute(), [
+    { id: 'one', expires_at: 99, access_until: 99, credential_tag: null, revoked_until: null },
+    { id: 'two', expires_at: 98, access_until: 98, ended_at: 3, revoked_until: 98 },
+  ])
 })
 
 t.test('no other query gets in between of a transaction', async (t) => {

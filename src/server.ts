@@ -27,7 +27,7 @@ import { createRefuse, errorHandler, logRefusal } from './ops/error-handler.ts'
 import { accessLog, logAuthEvent, type AuthEventLine } from './ops/logger.ts'
 import { createMetrics, type Metrics } from './ops/metrics.ts'
 import { refusalResponse } from './ops/refusal-response.ts'
-import { openPersistentState } from './persistent-state.ts'
+import { openPersistentState, type PersistentState } from './persistent-state.ts'
 import { createDocumentFetcher, largestDocument } from './remote/fetch-document.ts'
 import { openUserEndpoint } from './remote/user-endpoint.ts'
 import { pathOf } from './routes/canonical-path.ts'
@@ -69,6 +69,8 @@ export interface Served extends Omit<Gateway, 'adminAddress'> {
 export interface GatewayOptions {
   readonly log: FastifyBaseLogger
   readonly now?: () => number
+  /** Closed with the gateway; opened by it where it is not given. */
+  readonly state?: PersistentState
 }
 
 /** Throws a StartupFault. */
@@ -91,8 +93,8 @@ export async function startGateway (config: Config, options: GatewayOptions): Pr
 }
 
 /** Throws a StartupFault. */
-export async function serve (config: Config, { log, now = Date.now }: GatewayOptions): Promise<Served> {
-  const state = await openPersistentState(config, (message) => { log.warn(message) })
+export async function serve (config: Config, { log, now = Date.now, state: opened }: GatewayOptions): Promise<Served> {
+  const state = opened ?? await openPersistentState(config, (message) => { log.warn(message) })
   if (state.masterKeyWarning !== null) log.warn(state.masterKeyWarning)
   const live = createLiveConnections({ now, isEnded: (sessionId) => current.revocations.isEnded(sessionId) })
   const lasting: Lasting = {
@@ -172,7 +174,7 @@ export async function serve (config: Config, { log, now = Date.now }: GatewayOpt
   }
 }
 
-interface Lasting extends Awaited<ReturnType<typeof openPersistentState>> {
+interface Lasting extends PersistentState {
   readonly live: ReturnType<typeof createLiveConnections>
   readonly documents: ReturnType<typeof createDocumentFetcher>
   readonly issuerKeys: ReturnType<typeof createKeyKeeper>

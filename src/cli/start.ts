@@ -11,6 +11,7 @@ import { watchFiles } from '../config/watch.ts'
 import { StartupFault } from '../errors.ts'
 import { openLog } from '../ops/log-destination.ts'
 import { loggerOptions } from '../ops/logger.ts'
+import { openPersistentState } from '../persistent-state.ts'
 import type { Gateway } from '../server.ts'
 import { loadOrThrow, type ConfigOption } from './config-option.ts'
 import { version } from './version.ts'
@@ -45,7 +46,11 @@ export async function start ({ config: file }: ConfigOption): Promise<void> {
 
 async function startProcesses (config: Config, log: Logger): Promise<Gateway> {
   const workers = config.workers === 'auto' ? availableParallelism() : config.workers
-  if (workers === 1) return await (await import('../server.ts')).startGateway(config, { log })
+  if (workers === 1) {
+    // At once: while this thread reads what a gateway is made of, that of the storage opens its file.
+    const [state, { startGateway }] = await Promise.all([openPersistentState(config, (message) => { log.warn(message) }), import('../server.ts')])
+    return await startGateway(config, { log, state })
+  }
   return await (await import('../workers/primary.ts')).startWorkers(config, workers, { log })
 }
 

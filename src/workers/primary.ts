@@ -16,6 +16,9 @@ const patience = 5_000
 /** A worker that dies again and again is waited for longer each time, up to this. */
 const longestPause = 5_000
 
+/** Workers that may die one after the other before there has been one that serves. */
+const firstDeaths = 5
+
 interface Member {
   readonly worker: Worker
   readonly hiredAt: number
@@ -23,6 +26,9 @@ interface Member {
   serves: boolean
   ask (order: Order, timeout?: number): Promise<unknown>
 }
+
+/** Died, or could never be made: it has said nothing about why. */
+class WorkerEnded extends Error {}
 
 /** `count`: of processes, all on one port. Throws a StartupFault. */
 export async function startWorkers (config: Config, count: number, { log }: { readonly log: FastifyBaseLogger }): Promise<Gateway> {
@@ -71,16 +77,50 @@ export async function startWorkers (config: Config, count: number, { log }: { re
 
   async function replace (): Promise<void> {
     while (draining === null) {
-      await pause(Math.min(50 * 2 ** misfortunes, longestPause))
+      await recover()
       if (draining !== null) return
       try {
         await add()
         return
       } catch (error) {
-        misfortunes++
-        log.error({ err: error }, 'a worker could not be started')
+        // Ended on purpose, it is no failure.
+        if (draining === null) noteFailure(error)
       }
     }
+  }
+
+  /** It brings the storage up to date and makes what is missing, keys too; the others find it. */
+  async function addFirst (): Promise<Started> {
+    for (let deaths = 1; ; deaths++) {
+      try {
+        return await add()
+      } catch (error) {
+        if (!(error instanceof WorkerEnded)) throw error
+        noteFailure(error)
+        if (deaths === firstDeaths) throw new StartupFault(`no worker comes up: ${deaths} have ended one after the other before they served (the last one: ${error.message}); see what they said before that, and whether there is memory for ${count}`)
+        await recover()
+      }
+    }
+  }
+
+  async function addFurther (): Promise<void> {
+    try {
+      await add()
+    } catch (error) {
+      // What one of them says of the configuration or the storage is the start's fault; for one that dies nobody waits.
+      if (!(error instanceof WorkerEnded)) throw error
+      noteFailure(error)
+      void replace()
+    }
+  }
+
+  function noteFailure (error: unknown): void {
+    misfortunes++
+    log.error({ err: error }, 'a worker could not be started')
+  }
+
+  async function recover (): Promise<void> {
+    await pause(Math.min(50 * 2 ** misfortunes, longestPause))
   }
 
   function serving (): Member[] {
@@ -102,9 +142,8 @@ export async function startWorkers (config: Config, count: number, { log }: { re
   }
 
   try {
-    // The first one brings the storage up to date and makes what is missing, keys too; the others find it.
-    const first = await add()
-    await Promise.all(Array.from({ length: count - 1 }, add))
+    const first = await addFirst()
+    await Promise.all(Array.from({ length: count - 1 }, addFurther))
     const admin = await openAdminServer({
       config,
       log,
@@ -171,7 +210,10 @@ function correspond (worker: Worker): Member['ask'] {
     if ('error' in message) waiting?.reject(message.expected ? new StartupFault(message.error) : new Error(message.error))
     else waiting?.resolve(message.result)
   })
-  worker.once('exit', () => { for (const { reject } of open.values()) reject(new Error('the worker has ended')) })
+  const giveUp = (why: string) => { for (const { reject } of open.values()) reject(new WorkerEnded(why)) }
+  worker.once('exit', (code, signal) => { giveUp(`ended by ${signal ?? `exit ${code}`}`) })
+  // It could not be made (no process or memory left), or was sent something before its end was known.
+  worker.on('error', ({ message }) => { giveUp(message) })
   return async function ask (order, timeout = patience) {
     const number = count++
     let timer: NodeJS.Timeout | undefined

@@ -15,9 +15,9 @@ export interface Ran {
 }
 
 /** Runs to its end. */
-export async function run (args: readonly string[], options: { readonly cwd?: string, readonly input?: string, readonly env?: Readonly<Record<string, string>> } = {}): Promise<Ran> {
+export async function run (args: readonly string[], { input = '', ...options }: LaunchOptions & { readonly input?: string } = {}): Promise<Ran> {
   const { child, output } = launch(args, options)
-  child.stdin.end(options.input ?? '')
+  child.stdin.end(input)
   const [code] = await once(child, 'close') as [number | null]
   return { code, ...output }
 }

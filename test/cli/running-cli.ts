@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import type { ChildProcess } from 'node:child_process'
 import { stringify } from 'yaml'
-import { launch, run, type Ran } from './built-cli.ts'
+import { launch, run, type LaunchOptions, type Ran } from './built-cli.ts'
 
 export interface Running {
   readonly url: string
@@ -39,13 +39,13 @@ export function configText (config: Record<string, unknown> = {}): string {
 }
 
 /** Runs to its end. */
-export async function cli (folder: string, args: readonly string[], input = ''): Promise<Ran> {
-  return await run(args, { cwd: folder, input })
+export async function cli (folder: string, args: readonly string[], input = '', options: Omit<LaunchOptions, 'cwd'> = {}): Promise<Ran> {
+  return await run(args, { ...options, cwd: folder, input })
 }
 
 /** `gatewarden start`, once it is ready; killed after the test. */
-export async function startCli (t: Test, folder: string, args: readonly string[] = []): Promise<Running> {
-  const { child, output } = launch(['start', ...args], { cwd: folder })
+export async function startCli (t: Test, folder: string, args: readonly string[] = [], options: Omit<LaunchOptions, 'cwd'> = {}): Promise<Running> {
+  const { child, output } = launch(['start', ...args], { ...options, cwd: folder })
   const log: Record<string, unknown>[] = []
   const waiting = new Set<() => void>()
   let read = 0

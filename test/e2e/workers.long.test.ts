@@ -1,12 +1,14 @@
 /** `workers: 2`: several processes that an outsider cannot tell from one. */
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { connect, createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
+import { projectRoot } from '../cli/built-cli.ts'
 import { cli, configFolder, configText, password, startCli, type Running } from '../cli/running-cli.ts'
+import { freePort } from '../helpers/postgres.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 
 t.test('login, logout, metrics, reload, the death of a worker and the drain are as of one process', async (t) => {
@@ -58,6 +60,81 @@ t.test('a port in use is one clear line and exit 1', async (t) => {
   t.match(stderr, /^error: cannot listen on 127\.0\.0\.1:\d+: it is in use; [^\n]+\n$/)
 })
 
+t.test('workers that die before they serve: the others go on, and each is replaced once, after longer and longer', async (t) => {
+  const upstream = await startUpstream()
+  t.teardown(() => upstream.close())
+  // A free port would be another one after a time without any worker.
+  const port = await freePort()
+  const folder = configFolder(t, { workers: 2, listen: { port }, routes: [{ path: '/api', upstream: upstream.url, access: 'authenticated' }] })
+  t.equal((await cli(folder, ['users', 'add', 'alice', '--password-stdin'], password)).code, 0)
+  const { die, born, launched } = deaths(folder)
+
+  die(2)
+  const running = await startCli(t, folder, [], launched)
+  const { log } = running
+  const deadBeforeReady = log.filter(isUnborn)
+  t.equal(deadBeforeReady.length, 2, 'a start outlives deaths')
+  t.match(deadBeforeReady, [{ err: { message: 'ended by SIGKILL' } }, { err: { message: 'ended by SIGKILL' } }])
+  const token = await login(running)
+
+  die(1_000)
+  const [one = 0, other = 0] = workersOf(running)
+  process.kill(one, 'SIGKILL')
+  const [died] = await lines(running, isDeath, 1)
+  const failed = (await lines(running, isUnborn, 2 + 4)).slice(2)
+  t.same(await statuses(running, token, 10), [200], 'the other goes on')
+  const times = [died, ...failed].map((line) => Date.parse(String(line?.['time'])))
+  const pauses = times.slice(1).map((time, index) => time - (times[index] ?? 0))
+  // A death of one that served, and two before, came before the first.
+  for (const [index, least] of [400, 800, 1_600, 3_200].entries()) t.ok((pauses[index] ?? 0) >= least, `pause ${index}: ${pauses[index]} ms`)
+
+  process.kill(other, 'SIGKILL')
+  await lines(running, isDeath, 2)
+  t.equal(await refusal(port), 'ECONNREFUSED', 'without any worker connections are refused, and wait for nothing')
+  t.equal((await fetch(`${running.adminUrl}/readyz`)).status, 503)
+  t.equal((await fetch(`${running.adminUrl}/livez`)).status, 200)
+
+  die(0)
+  await t.resolves(within(60_000, async () => await refusal(port) === null && born().filter(({ pid, lives }) => lives && isAlive(pid)).length === 2 && (await fetch(`${running.adminUrl}/readyz`)).status === 200), 'two others take their places')
+  t.same(await statuses(running, token, 10), [200], 'and no session is lost')
+  running.child.kill('SIGTERM')
+  t.equal(await running.exited, 0)
+  t.equal(born().length, 2 + log.filter(isUnborn).length + log.filter(isDeath).length, 'as many as configured, whoever died when')
+  t.same(born().filter(({ pid }) => isAlive(pid)), [], 'nobody is left behind')
+})
+
+t.test('a start in which no worker comes up is one clear line and exit 1', async (t) => {
+  const folder = configFolder(t, { workers: 2 })
+  const { die, born, launched } = deaths(folder)
+  die(1_000)
+  const { code, stderr, stdout } = await cli(folder, ['start'], '', launched)
+  t.equal(code, 1)
+  t.match(stderr, /^error: no worker comes up: 5 have ended one after the other before they served \(the last one: ended by SIGKILL\); [^\n]+\n$/)
+  t.notMatch(stdout, /"msg":"ready"/)
+  t.equal(born().length, 5)
+})
+
+t.test('a question to a worker that has just died is no end of the first process', async (t) => {
+  const running = await startCli(t, configFolder(t, { workers: 2 }))
+  const { hostname, port } = new URL(running.adminUrl)
+  const socket = connect(Number(port), hostname)
+  t.teardown(() => { socket.destroy() })
+  let answers = ''
+  socket.setEncoding('latin1').on('data', (text: string) => { answers += text })
+  const scrape = () => { socket.write('GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n') }
+  scrape()
+  await within(60_000, async () => answers.includes('HTTP/1.1 200'))
+  // It learns of the question before it learns of the death.
+  running.child.kill('SIGSTOP')
+  scrape()
+  const [victim = 0] = workersOf(running)
+  process.kill(victim, 'SIGKILL')
+  await within(60_000, async () => execFileSync('ps', ['-o', 'stat=', '-p', String(victim)], { encoding: 'utf8' }).startsWith('Z'))
+  running.child.kill('SIGCONT')
+  await lines(running, isDeath, 1)
+  await t.resolves(within(60_000, async () => (await fetch(`${running.adminUrl}/metrics`)).status === 200))
+})
+
 t.test('workers end when the first process is killed', async (t) => {
   const running = await startCli(t, configFolder(t, { workers: 2 }))
   const workers = workersOf(running)
@@ -65,6 +142,39 @@ t.test('workers end when the first process is killed', async (t) => {
   running.child.kill('SIGKILL')
   await t.resolves(within(10_000, async () => workers.every((pid) => !isAlive(pid))))
 })
+
+const isDeath = ({ msg }: Record<string, unknown>) => msg === 'a worker has died; another takes its place'
+const isUnborn = ({ msg }: Record<string, unknown>) => msg === 'a worker could not be started'
+
+/** All lines of a kind, as soon as there are so many. */
+async function lines (running: Running, isOne: (line: Record<string, unknown>) => boolean, count: number): Promise<Record<string, unknown>[]> {
+  await running.line(() => running.log.filter(isOne).length >= count)
+  return running.log.filter(isOne)
+}
+
+/** Workers that die as they begin: up to which one, and who has begun. */
+function deaths (folder: string) {
+  const file = join(folder, 'deaths')
+  writeFileSync(`${file}.born`, '')
+  return {
+    die (count: number) { writeFileSync(file, String(count)) },
+    born: () => readFileSync(`${file}.born`, 'utf8').trim().split('\n').map((line) => ({ pid: Number.parseInt(line), lives: line.endsWith('lives') })),
+    launched: { env: { GATEWARDEN_DEATHS: file }, nodeOptions: ['--import', join(projectRoot, 'test/helpers/die-as-worker.mjs')] },
+  }
+}
+
+/** Why a connection is not made; null when it is. */
+async function refusal (port: number): Promise<string | null> {
+  const socket = connect(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+    return null
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? ''
+  } finally {
+    socket.destroy()
+  }
+}
 
 function workersOf ({ child }: Running): number[] {
   try {

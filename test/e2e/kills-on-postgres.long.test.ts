@@ -1,6 +1,7 @@
 /** See kills.contract.ts. */
 import t from 'tap'
 import { postgresUrl, startPostgres } from '../helpers/postgres.ts'
+import { sqliteEngine } from './kills-sqlite-engine.ts'
 import { killsContract, killsTimeout, type Place } from './kills.contract.ts'
 
 t.setTimeout(killsTimeout)
@@ -20,4 +21,5 @@ t.test('PostgreSQL', { timeout: killsTimeout }, killsContract({
   damage: () => [],
   makesMasterKey: false,
   passing: 'last',
+  movesFrom: sqliteEngine,
 }))

@@ -1,25 +1,7 @@
 /** See kills.contract.ts. */
-import { cpSync } from 'node:fs'
-import { join } from 'node:path'
 import t from 'tap'
-import { openSqlite } from '../../src/storage/sqlite-driver.ts'
+import { sqliteEngine } from './kills-sqlite-engine.ts'
 import { killsContract, killsTimeout } from './kills.contract.ts'
 
 t.setTimeout(killsTimeout)
-t.test('SQLite', { timeout: killsTimeout }, killsContract({
-  async create (folder, from) {
-    if (from !== null) cpSync(join(from.folder, 'data'), join(folder, 'data'), { recursive: true })
-    return `sqlite:${join(folder, 'data/gatewarden.db')}`
-  },
-  async remove () {},
-  damage ({ folder }) {
-    const database = openSqlite(join(folder, 'data/gatewarden.db'))
-    try {
-      return database.prepare('pragma integrity_check').all().flatMap(({ integrity_check: found }) => found === 'ok' ? [] : [String(found)])
-    } finally {
-      database.close()
-    }
-  },
-  makesMasterKey: true,
-  passing: 'first',
-}))
+t.test('SQLite', { timeout: killsTimeout }, killsContract(sqliteEngine))

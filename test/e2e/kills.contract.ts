@@ -42,6 +42,8 @@ export interface Engine {
   readonly makesMasterKey: boolean
   /** Which one a short run takes, of a step that is passed more than once. */
   readonly passing: 'first' | 'last'
+  /** What `storage copy` reads, where that is another one. */
+  readonly movesFrom?: Engine
 }
 
 /** A folder with a config.yaml, and the storage that this names. */
@@ -84,10 +86,10 @@ export function killsContract (engine: Engine): (t: Test) => Promise<void> {
     const masterKey = randomBytes(32).toString('base64url')
     let places = 0
 
-    async function create (from: Place | null, config: Record<string, unknown> = { keys: { masterKey } }): Promise<Place> {
+    async function create (from: Place | null, config: Record<string, unknown> = { keys: { masterKey } }, on = engine): Promise<Place> {
       const folder = join(root, String(places++))
       mkdirSync(folder)
-      const storage = await engine.create(folder, from)
+      const storage = await on.create(folder, from)
       writeFileSync(join(folder, 'config.yaml'), configText({
         storage,
         // Nothing grows old while the processes die.
@@ -99,8 +101,8 @@ export function killsContract (engine: Engine): (t: Test) => Promise<void> {
       return { folder, storage }
     }
 
-    async function remove (place: Place): Promise<void> {
-      await engine.remove(place)
+    async function remove (place: Place, on = engine): Promise<void> {
+      await on.remove(place)
       rmSync(place.folder, { recursive: true })
     }
 
@@ -121,6 +123,14 @@ export function killsContract (engine: Engine): (t: Test) => Promise<void> {
     })()
     const passwordHash = await createPasswordHasher(configOf(prepared.place).passwords).hash(password)
     const copied = async (): Promise<World> => ({ place: await create(prepared.place), client: structuredClone(prepared.client) })
+
+    const sourceEngine = engine.movesFrom ?? engine
+    const preparedSource = await (async () => {
+      if (sourceEngine === engine) return prepared.place
+      const place = await create(null, undefined, sourceEngine)
+      await withState(prepared.place, async (_, from) => { await withState(place, async (_, to) => { await copyStorage(from.storage, to.storage) }) })
+      return place
+    })()
 
     const operations: readonly Operation[] = [
       {
@@ -259,7 +269,7 @@ export function killsContract (engine: Engine): (t: Test) => Promise<void> {
       {
         name: 'storage copy',
         own: ['copy: '],
-        begin: async () => ({ place: await create(null), client: structuredClone(prepared.client), source: await create(prepared.place) }),
+        begin: async () => ({ place: await create(null), client: structuredClone(prepared.client), source: await create(preparedSource, undefined, sourceEngine) }),
         act: async (process, { source }) => await process.command(['storage', 'copy', source?.storage ?? '']),
         async faultsBefore ({ place, source = place }, ending) {
           const [there, whole] = [await countsIn(place), await countsIn(source)]
@@ -269,7 +279,13 @@ export function killsContract (engine: Engine): (t: Test) => Promise<void> {
           await withState(source, async (_, from) => { await withState(place, async (_, to) => { await copyStorage(from.storage, to.storage) }) })
           return []
         },
-        faults: async ({ client }, url) => await useAll(client, url),
+        async faults ({ place, client, source = place }, url) {
+          // The source is as it was: whoever stays with it has lost nothing.
+          const asBefore = structuredClone(client)
+          const faults = [...await useAll(client, url), ...sourceEngine.damage(source)]
+          await restarted(source, async (url) => { faults.push(...await useAll(asBefore, url)) })
+          return [...faults, ...violationsIn({ events: asBefore.events, disturbances: [] }, { lag: 0, recovery: 0 })]
+        },
       },
     ]
 
@@ -289,7 +305,8 @@ export function killsContract (engine: Engine): (t: Test) => Promise<void> {
         t.strictSame(faults, [], `${label}: ${ending}`)
         return { ending, passed: fate === 'record' ? process.passed() : [] }
       } finally {
-        for (const place of [world.place, world.source]) if (place !== undefined) await remove(place)
+        await remove(world.place)
+        if (world.source !== undefined) await remove(world.source, sourceEngine)
       }
     }
 

@@ -50,7 +50,7 @@ export function trusting (changes: Partial<Omit<TrustedIssuerConfig, 'keys'>> & 
     subject: 'prefixed',
     allowInsecure: false,
     ...changes,
-    keys: { refreshEvery: 600_000, staleFor: 86_400_000, cooldown: 30_000, timeout: 1_000, ...changes.keys },
+    keys: { refreshEvery: 600_000, staleFor: 86_400_000, cooldown: 30_000, timeout: 15_000, ...changes.keys },
   }
 }
 

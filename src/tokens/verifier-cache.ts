@@ -24,20 +24,28 @@ export interface VerifierCacheOptions {
   readonly now: () => number
 }
 
+interface Remembered {
+  readonly token: string
+  readonly identity: Identity
+}
+
+/** Characters at a token's end that it is looked up by: 258 bits of its signature, whatever the algorithm. */
+const tailLength = 43
 /** Bytes that an entry is reckoned at beside its token: the claims, and what the cache itself keeps. */
 const entryOverhead = 1024
 /** Tokens that are known to be bad: few, for each is worth one check of a signature, and nobody is owed that they are kept. */
 const badTokens = 1000
 
 /**
- * Keyed by the whole token as it came: no hash that could collide, no concatenation. Two spellings of one token, such as the
- * two signatures that ECDSA allows for one key and payload, are two entries that prove the same identity.
+ * A good token is looked up by its end, for to hash all of it costs more than the rest of a hit, and then compared as a whole, as
+ * it came: nothing that could collide proves anything, and of two with one end the later is remembered. Two spellings of one
+ * token, such as the two signatures that ECDSA allows for one key and payload, are two entries that prove the same identity.
  */
 export function createVerifierCache (verify: Verify, { size, clockTolerance, isEnded, now }: VerifierCacheOptions): CachedVerify {
   // Bound by number and by bytes: a token may be 8 KiB long, and typical ones are far below 1 KiB.
-  const good = size === 0 ? null : createCache<Identity>(size, Math.max(size * 2, 32) * entryOverhead)
+  const good = size === 0 ? null : createCache<Remembered>(size, Math.max(size * 2, 32) * entryOverhead, ({ token }) => token)
   // Apart from the good ones: a flood of bad tokens must not push out what honest callers use.
-  const bad = size === 0 ? null : createCache<BadToken>(badTokens, badTokens * 2 * entryOverhead)
+  const bad = size === 0 ? null : createCache<BadToken>(badTokens, badTokens * 2 * entryOverhead, (_, token) => token)
   let hits = 0
   let misses = 0
   let refused = 0
@@ -48,7 +56,7 @@ export function createVerifierCache (verify: Verify, { size, clockTolerance, isE
     if (known !== undefined) throw refuse(known)
     try {
       const identity = verify(token)
-      good?.set(token, identity)
+      good?.set(token.slice(-tailLength), { token, identity })
       return identity
     } catch (error) {
       if (error instanceof BadToken && error.forGood && token.length <= longestToken) bad?.set(token, error)
@@ -63,10 +71,12 @@ export function createVerifierCache (verify: Verify, { size, clockTolerance, isE
 
   return {
     verify (token) {
-      let identity = good?.get(token)
-      if (identity === undefined) {
+      const remembered = good?.get(token.slice(-tailLength))
+      let identity: Identity
+      if (remembered?.token !== token) {
         identity = examine(token)
       } else {
+        identity = remembered.identity
         hits++
         if (hasExpired(identity, now(), clockTolerance)) throw refuse(new BadToken('expired', { code: 'GW_TOKEN_EXPIRED', forGood: false }))
       }
@@ -85,7 +95,7 @@ export function createVerifierCache (verify: Verify, { size, clockTolerance, isE
  * At most `entries`, and at most `bytes`. lru-cache sets room aside for all that `max` allows, megabytes before the first token came;
  * so each entry weighs at least its share of the bytes, which comes to the same bound.
  */
-function createCache<Value extends object> (entries: number, bytes: number): LRUCache<string, Value> {
+function createCache<Value extends object> (entries: number, bytes: number, tokenOf: (value: Value, key: string) => string): LRUCache<string, Value> {
   const share = Math.floor(bytes / entries)
-  return new LRUCache({ maxSize: bytes, sizeCalculation: (_, token) => Math.max(share, token.length + entryOverhead) })
+  return new LRUCache({ maxSize: bytes, sizeCalculation: (value, key) => Math.max(share, tokenOf(value, key).length + entryOverhead) })
 }

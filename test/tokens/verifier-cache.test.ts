@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Refusal } from '../../src/errors.ts'
+import { BadToken } from '../../src/tokens/bad-token.ts'
 import type { Identity, Verify } from '../../src/tokens/identity.ts'
 import { createVerifier } from '../../src/tokens/verifier.ts'
 import { createVerifierCache } from '../../src/tokens/verifier-cache.ts'
@@ -36,6 +37,24 @@ await t.test('keeps tokens apart that differ in one character', async (t) => {
   t.equal(cache.verify(validToken(pen, someTime, { sub: 'user-1' })).subject, 'user-1')
   t.equal(cache.verify(validToken(pen, someTime, { sub: 'user-2' })).subject, 'user-2')
   t.equal(cache.verify(validToken(pen, someTime, { sub: 'user-1' })).subject, 'user-1')
+})
+
+await t.test('looks at the whole token, whatever end it shares with one that is remembered', async (t) => {
+  let checks = 0
+  const identities: Record<string, Partial<Identity>> = { one: { subject: 'user-1' }, two: { subject: 'user-2' } }
+  const verify: Verify = (token) => {
+    checks++
+    const identity = identities[token.slice(0, 3)]
+    if (identity === undefined) throw new BadToken('forged', { forGood: true })
+    return { sessionId: null, expiresAt: Infinity, ...identity } as Identity
+  }
+  const cache = createVerifierCache(verify, { size: 10, clockTolerance: 0, isEnded: () => false, now: () => someTime })
+  const end = 'x'.repeat(100)
+  for (const [token, subject] of [['one', 'user-1'], ['two', 'user-2'], ['two', 'user-2'], ['one', 'user-1']] as const) t.equal(cache.verify(token + end).subject, subject)
+  t.equal(checks, 3, 'the later of the two is the one that is remembered')
+  t.throws(() => cache.verify(`six${end}`), { code: 'GW_TOKEN_INVALID' })
+  t.equal(cache.verify(`one${end}`).subject, 'user-1')
+  t.equal(checks, 4, 'a bad one pushes out nobody')
 })
 
 await t.test('refuses an ended session at its next request, remembered or not', async (t) => {

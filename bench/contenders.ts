@@ -29,6 +29,8 @@ export interface StartOptions {
   readonly issuing: Issuing
   /** More of the gateway's configuration. */
   readonly config?: Record<string, unknown>
+  /** What runs the contender, as valgrind with its options. */
+  readonly under?: readonly string[]
   /** For Node, as --cpu-prof. */
   readonly nodeArguments?: readonly string[]
   /** Not pinned: hashing has a core to itself, as it would. */
@@ -42,9 +44,9 @@ export const gatewarden: Contender = {
   name: 'Gatewarden',
   verifies: 'ES256',
   missing: () => existsSync(join(root, 'dist/cli.js')) ? null : 'npm run build',
-  async start ({ nodeArguments = [], bothCores = false, ...options }) {
+  async start ({ under = [], nodeArguments = [], bothCores = false, ...options }) {
     const { file, port } = await writeGatewayConfig(options)
-    return await running(spawnOn(bothCores ? allCores : measuredCore, process.execPath, [...nodeArguments, join(root, 'dist/cli.js'), 'start', '--config', file]), port)
+    return await running(spawnOn(bothCores ? allCores : measuredCore, [...under, process.execPath, ...nodeArguments, join(root, 'dist/cli.js'), 'start', '--config', file]), port)
   },
 }
 
@@ -89,10 +91,10 @@ export const peers: readonly Contender[] = [
   express,
 ]
 
-async function nodePeer (file: string, { upstream, issuing }: StartOptions): Promise<Running> {
+async function nodePeer (file: string, { upstream, issuing, under = [] }: StartOptions): Promise<Running> {
   const port = await freePort()
   const env = { ...process.env, PEERS: peersFolder, PORT: String(port), UPSTREAM: upstream, PUBLIC_KEY: issuing.publicKeyFile, ALGORITHM: issuing.algorithm, ISSUER: issuer, AUDIENCE: audience, NODE_ENV: 'production' }
-  return await running(spawnOn(measuredCore, process.execPath, [join(peersFolder, file)], { env }), port)
+  return await running(spawnOn(measuredCore, [...under, process.execPath, join(peersFolder, file)], { env }), port)
 }
 
 /** As its own documentation of jwt_verify says: the algorithm pinned, issuer, audience and expiry checked, the subject told. */
@@ -101,7 +103,7 @@ function haproxy (name: string, verifies: 'ES256' | 'RS256' | null): Contender {
     name,
     verifies,
     missing: () => which('haproxy') === null ? 'apt-get install haproxy' : null,
-    async start ({ folder, upstream, issuing }) {
+    async start ({ folder, upstream, issuing, under = [] }) {
       const port = await freePort()
       mkdirSync(folder, { recursive: true })
       const file = join(folder, `haproxy-${verifies ?? 'open'}.cfg`)
@@ -138,7 +140,7 @@ frontend public
 backend api
   server one ${new URL(upstream).host}
 `)
-      return await running(spawnOn(measuredCore, which('haproxy') ?? 'haproxy', ['-db', '-f', file]), port)
+      return await running(spawnOn(measuredCore, [...under, which('haproxy') ?? 'haproxy', '-db', '-f', file]), port)
     },
   }
 }
@@ -181,14 +183,14 @@ ProxyPass / ${upstream}/ keepalive=On
   RequestHeader set X-User-Id expr=%{REMOTE_USER}
 </Location>
 `)
-      return await running(spawnOn(measuredCore, which('apache2') ?? 'apache2', ['-DFOREGROUND', '-f', file], { stdio: ['ignore', 'ignore', 'ignore'] }), port)
+      return await running(spawnOn(measuredCore, [which('apache2') ?? 'apache2', '-DFOREGROUND', '-f', file], { stdio: ['ignore', 'ignore', 'ignore'] }), port)
     },
   }
 }
 
 async function running (child: ChildProcess, port: number): Promise<Running> {
   const url = `http://127.0.0.1:${port}`
-  const until = Date.now() + 20_000
+  const until = Date.now() + 60_000
   for (;;) {
     if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`)
     try {

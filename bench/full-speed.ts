@@ -21,7 +21,7 @@ export interface FullSpeed {
 }
 
 export async function openFullSpeed (): Promise<FullSpeed> {
-  const loops = [measuredCore, otherCore].map((core) => spawnOn(core, process.execPath, [resolve(import.meta.dirname, 'pace.mjs')], { stdio: ['pipe', 'pipe', 'inherit'] }))
+  const loops = [measuredCore, otherCore].map((core) => spawnOn(core, [process.execPath, resolve(import.meta.dirname, 'pace.mjs')], { stdio: ['pipe', 'pipe', 'inherit'] }))
   const count = { kept: 0, thrownAway: 0 }
   let best = Infinity
 

@@ -243,7 +243,7 @@ function refreshes (times: readonly number[]): Refreshes {
 
 async function begin ({ configFile }: Place): Promise<{ readonly child: ChildProcess, readonly boot: number }> {
   const began = performance.now()
-  const child = spawnOn(measuredCore, process.execPath, [cli, 'start', '--config', configFile])
+  const child = spawnOn(measuredCore, [process.execPath, cli, 'start', '--config', configFile])
   while (!await isReady(`http://127.0.0.1:${ports.admin}/readyz`)) {
     if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`)
     await pause(2)

@@ -4,6 +4,7 @@
  * does when there is nothing else: logins beside the bare hash, refreshes on both engines.
  */
 import { execFileSync, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { hashSync, verifySync } from '@node-rs/argon2'
@@ -70,7 +71,7 @@ export async function loginFlood ({ folder, upstream, rounds, seconds, measure, 
   try {
     const postgres = await startPostgres({ teardown: (handler) => { teardowns.push(handler) } })
     const sqlite = await begin('sqlite', {})
-    const engines = { SQLite: sqlite, PostgreSQL: await begin('postgres', { storage: await postgres.createDatabase() }) }
+    const engines = { SQLite: sqlite, PostgreSQL: await begin('postgres', { storage: await postgres.createDatabase(), keys: { directory: issuing.directory, masterKey: randomBytes(32).toString('base64url') } }) }
     const steady = async () => await said<Steady>('steady-client.mjs', [`${sqlite.url}/api/x`, token, String(rate), String(seconds)])
     const flood = async ({ url }: Running, kind: 'login' | 'refresh', many: number, input: unknown) => await said<Flood>('post-flood.mjs', [url, kind, String(many), String(seconds)], input)
     await steady()

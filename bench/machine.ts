@@ -23,8 +23,8 @@ export function which (program: string): string | null {
 }
 
 /** Starts a program on one core. */
-export function spawnOn (core: number | string, command: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
-  return spawn('taskset', ['-c', String(core), command, ...args], { stdio: ['ignore', 'ignore', 'inherit'], ...options })
+export function spawnOn (core: number | string, command: readonly string[], options: SpawnOptions = {}): ChildProcess {
+  return spawn('taskset', ['-c', String(core), ...command], { stdio: ['ignore', 'ignore', 'inherit'], ...options })
 }
 
 /** Whoever holds the watch, and the upstream, are not to be kept waiting by the flood that shares their core. Needs root. */

@@ -12,6 +12,7 @@ import { comparison } from './comparison.ts'
 import { footprint } from './footprint.ts'
 import { openFullSpeed, type FullSpeed } from './full-speed.ts'
 import { growth } from './growth.ts'
+import { instructions } from './instructions.ts'
 import { writeScript } from './load.ts'
 import { loginFlood } from './login-flood.ts'
 import { loginTiming } from './login-timing.ts'
@@ -45,6 +46,7 @@ const scenarios: Readonly<Record<string, (bench: Bench) => Promise<unknown>>> = 
   start,
   footprint,
   growth,
+  instructions,
 }
 
 const { values, positionals } = parseArgs({

@@ -72,7 +72,7 @@ function gatewarden (folder: string, upstream: string): readonly string[] {
 
 async function begin (core: number | string, command: readonly string[], url: string): Promise<Begun> {
   const began = performance.now()
-  const child = spawnOn(core, process.execPath, command)
+  const child = spawnOn(core, [process.execPath, ...command])
   const pids = child.pid === undefined ? [] : [child.pid]
   try {
     while (!await isReady(url)) {

@@ -5,6 +5,7 @@ import type { Spread } from './comparison.ts'
 import type { KeptCounts } from './count.ts'
 import type { Footprint } from './footprint.ts'
 import type { Growth } from './growth.ts'
+import type { Instructions } from './instructions.ts'
 import type { LoginFlood } from './login-flood.ts'
 import type { Start } from './start.ts'
 
@@ -85,6 +86,11 @@ replace('docs/performance.md', [
       [`soak: ${result.soak.requests} requests in ${result.soak.seconds} s, a connection each, 100,000 tokens`, result.soak.resident.map((megabytes) => megabytes.toFixed(0)).join(', ')],
     ]
   )),
+  section<Instructions>('instructions', 'What a request costs, in instructions', ({ rows, batch }) => {
+    const [ours = NaN] = rows.map(({ instructions }) => instructions)
+    return `User instructions of the whole process, by callgrind, once two batches of ${batch.toLocaleString('en')} requests come to the same; the kernel's are not among them.\n\n` +
+      table(['', 'instructions', 'ours, verified / these'], rows.map(({ name, instructions }) => [name, Math.round(instructions).toLocaleString('en'), (ours / instructions).toFixed(2)]))
+  }),
   section<Growth>('growth', 'Growth', growth),
   counts(),
 ])

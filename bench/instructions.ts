@@ -1,0 +1,107 @@
+/**
+ * Instructions for one request, under valgrind's callgrind: the same on a busy machine as on a quiet one. Requests are counted in
+ * batches until two after each other have come to the same, for until then V8 is still compiling what runs often. Not counted is
+ * the kernel; nor would what a signature takes be right, for valgrind hides from OpenSSL what this CPU has for it: whoever checks
+ * one in each request is not here.
+ */
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { gatewarden, peers, type Contender } from './contenders.ts'
+import { which } from './machine.ts'
+import type { Bench } from './run.ts'
+import { createIssuing } from './tokens.ts'
+
+export interface Instructions {
+  /** Requests. */
+  readonly batch: number
+  /** For one request. */
+  readonly rows: readonly { readonly name: string, readonly instructions: number }[]
+}
+
+const batch = 500
+/** Between two batches, and not counted: much faster so. */
+const between = 5_000
+/** How far two batches may differ, as a part of them. */
+const agreement = 0.003
+const mostBatches = 60
+
+export async function instructions ({ folder, upstream, note }: Bench): Promise<Instructions> {
+  if (which('valgrind') === null) throw new Error('needs valgrind: apt-get install valgrind')
+  const issuing = await createIssuing(folder, 'ES256')
+  const token = await issuing.token(1)
+  const rows: { name: string, instructions: number }[] = []
+
+  async function count (name: string, contender: Contender, path: string): Promise<void> {
+    const own = join(folder, `${rows.length}`)
+    const dump = join(folder, `callgrind-${rows.length}`)
+    const under = ['valgrind', '--quiet', '--tool=callgrind', '--smc-check=all-non-file', '--instr-atstart=no', `--callgrind-out-file=${dump}`]
+    const running = await contender.start({ folder: own, upstream, issuing, under })
+    try {
+      const client = await openClient(running.url, path, token)
+      const control = (...words: string[]) => execFileSync('callgrind_control', [...words, String(running.pids[0])], { stdio: 'ignore' })
+      let before = NaN
+      for (let number = 1; ; number++) {
+        await client.ask(between)
+        control('--instr=on')
+        await client.ask(20)
+        control('--zero')
+        await client.ask(batch)
+        control('--dump')
+        const now = await totalOf(`${dump}.${number}`) / batch
+        control('--instr=off')
+        if (Math.abs(now - before) <= agreement * now) {
+          rows.push({ name, instructions: now })
+          break
+        }
+        if (number === mostBatches) throw new Error(`${name} has come to no rest: ${before.toFixed(0)}, ${now.toFixed(0)} instructions a request`)
+        before = now
+      }
+      client.close()
+      note(`${name}: ${rows.at(-1)?.instructions.toFixed(0)} instructions a request`)
+    } finally {
+      await running.stop()
+    }
+  }
+
+  await count('Gatewarden, verified', gatewarden, '/api/things/1')
+  await count('Gatewarden, public route', gatewarden, '/open')
+  for (const peer of peers) {
+    if (peer.name.startsWith('HAProxy, no auth') || peer.name.startsWith('fastify')) await count(peer.name, peer, peer.verifies === null ? '/open' : '/api/things/1')
+  }
+  return { batch, rows }
+}
+
+/** One request at a time, on one connection. */
+async function openClient (url: string, path: string, token: string): Promise<{ ask (times: number): Promise<void>, close (): void }> {
+  const { hostname, port } = new URL(url)
+  const socket: Socket = connect(Number(port), hostname)
+  socket.setNoDelay(true)
+  const request = `GET ${path} HTTP/1.1\r\nHost: ${hostname}\r\nAccept: application/json\r\nUser-Agent: wrk\r\nAuthorization: Bearer ${token}\r\n\r\n`
+  const ask = async () => {
+    const answer = await new Promise<string>((resolve, reject) => {
+      socket.once('data', (bytes: Buffer) => { socket.off('error', reject); resolve(bytes.toString('latin1')) }).once('error', reject).write(request)
+    })
+    if (!answer.startsWith('HTTP/1.1 200 ')) throw new Error(`${url} answers ${answer.slice(0, 60)}`)
+  }
+  return {
+    async ask (times) { for (let time = 0; time < times; time++) await ask() },
+    close () { socket.destroy() },
+  }
+}
+
+/** The dump is written when the process next comes to it. */
+async function totalOf (file: string): Promise<number> {
+  for (const until = Date.now() + 20_000; Date.now() < until;) {
+    try {
+      const total = /^totals: (\d+)$/m.exec(readFileSync(file, 'utf8'))
+      if (total !== null) return Number(total[1])
+    } catch {
+      // Not there yet.
+    }
+    await pause(100)
+  }
+  throw new Error(`callgrind has written no ${file}`)
+}

@@ -3,7 +3,7 @@ import { channel } from 'node:diagnostics_channel'
 
 /** All there are. What happens more than once in one operation is told of each time. */
 export const allSteps = [
-  'login: attempt counted', 'login: password checked', 'login: attempt taken back', 'login: origin remembered',
+  'login: attempt counted', 'login: password checked', 'login: attempt taken back',
   'login: session written', 'login: user looked at again', 'login: to be answered',
   'refresh: session found', 'refresh: user found', 'refresh: rotated', 'refresh: found rotated before', 'refresh: to be answered',
   'session: ended', 'sessions of a user: ended',

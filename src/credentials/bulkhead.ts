@@ -2,6 +2,8 @@
 import { Refusal } from '../errors.ts'
 
 export interface Bulkhead {
+  /** Throws GW_UNAVAILABLE where `run` would find the queue full: asked before anything is done that would be in vain. */
+  assertRoom (): void
   /** Throws GW_UNAVAILABLE when the queue is full, or the wait too long. */
   run<Result> (work: () => Promise<Result>): Promise<Result>
   stats (): { readonly running: number, readonly queued: number, readonly rejected: number }
@@ -31,12 +33,16 @@ export function createBulkhead ({ what = 'password hashing', concurrency, queue,
     return new Refusal('GW_UNAVAILABLE', { reason, retryAfterSeconds: Math.max(1, Math.ceil(queueTimeout / 1000)) })
   }
 
+  function assertRoom (): void {
+    if (running >= concurrency && waiting.size >= queue) throw refusal(`${what}: the queue is full`)
+  }
+
   async function enter (): Promise<void> {
+    assertRoom()
     if (running < concurrency) {
       running++
       return
     }
-    if (waiting.size >= queue) throw refusal(`${what}: the queue is full`)
     await new Promise<void>((resolve, reject) => {
       const entry: Waiting = {
         start: () => {
@@ -61,6 +67,7 @@ export function createBulkhead ({ what = 'password hashing', concurrency, queue,
   }
 
   return {
+    assertRoom,
     async run (work) {
       await enter()
       try {

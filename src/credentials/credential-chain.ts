@@ -16,6 +16,8 @@ export type ChainVerdict =
   | { readonly subject: null, readonly reason: string }
 
 export interface CredentialChain {
+  /** Throws GW_UNAVAILABLE while a source has more to do than it may: whoever the caller is, and before anything is spent on them. */
+  assertRoom (): void
   check (credentials: Credentials): Promise<ChainVerdict>
   find (handle: string, subjectId: string): Promise<Subject | null>
   close (): Promise<void>
@@ -83,6 +85,9 @@ function prefixOf (source: Extract<Config['credentials'][number], { subject: str
 export function createCredentialChain (sources: readonly CredentialSource[]): CredentialChain {
   const byName = new Map(sources.map((source) => [source.name, source]))
   return {
+    assertRoom () {
+      for (const source of sources) source.assertRoom()
+    },
     async check (credentials) {
       if (isUnusable(credentials.password)) return { subject: null, reason: 'the password is too long, or has a NUL' }
       let refused: string | null = null

@@ -28,6 +28,8 @@ export type Verdict =
 export interface CredentialSource {
   /** What sessions remember their source by: unique in a chain, and without a space. */
   readonly name: string
+  /** Throws GW_UNAVAILABLE where `check` would be turned away at once, because too many are waiting. */
+  assertRoom (): void
   /** `refused` and `unknown` cost the same work. Throws a Refusal when it cannot tell (GW_UNAVAILABLE). */
   check (credentials: Credentials): Promise<Verdict>
   /** The work of one check, and no answer: so that time does not tell which source knew a name. */

@@ -109,6 +109,7 @@ export function openHtpasswd ({ name: sourceName = 'htpasswd', file, roles, hash
 
   return {
     name: sourceName,
+    assertRoom: hasher.assertRoom,
     async check ({ username, password }) {
       const { entries, slowest } = current()
       const key = nameKey(username)

@@ -61,6 +61,7 @@ export function createHttpSource ({ name, prefix, endpoint, url, findUrl, fields
 
   return {
     name,
+    assertRoom: bulkhead.assertRoom,
     async check ({ username, password }) {
       const answer = await ask(url, { username, password })
       if (answer.outcome === 'unknown') return { outcome: 'unknown' }

@@ -13,6 +13,8 @@ export interface PasswordHasher {
   verify (password: string, hash: string): Promise<{ readonly matches: boolean, readonly outdated: boolean }>
   /** As long as `verify` of `like`, or of a hash that `hash` would make now. */
   decoy (password: string, like?: string): Promise<void>
+  /** Throws GW_UNAVAILABLE where one more would be turned away. */
+  assertRoom (): void
   stats (): { readonly running: number, readonly queued: number, readonly rejected: number }
 }
 
@@ -33,6 +35,7 @@ export function createPasswordHasher (config: Config['passwords']): PasswordHash
     hash: async (password) => String(await bulkhead.run(async () => await threads.run({ what: 'make', password, parameters }))),
     verify: async (password, hash) => ({ matches: await check(password, hash), outdated: isWeaker(hash, parameters) }),
     decoy: async (password, like) => { await check(password, like ?? nobodys) },
+    assertRoom: bulkhead.assertRoom,
     stats: bulkhead.stats,
   }
 }

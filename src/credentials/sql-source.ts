@@ -99,6 +99,7 @@ function createSqlSource ({ name, prefix, database, query, findQuery, rehash, co
 
   return {
     name,
+    assertRoom: hasher.assertRoom,
     async check ({ username, password }) {
       const row = await lookUp(query, username)
       if (row === null) {

@@ -9,7 +9,8 @@ import type { Config } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
 import { step } from '../steps.ts'
 import type { Database } from '../storage/database.ts'
-import { lockAlone } from '../storage/locks.ts'
+import { lockAlone, statementUnder } from '../storage/locks.ts'
+import { prepareQuery } from '../storage/prepared-query.ts'
 import { inSmallBatches } from '../storage/small-batches.ts'
 import { nameKey } from './user-name.ts'
 
@@ -50,6 +51,9 @@ const reasons: Readonly<Record<Counter['kind'], string>> = {
 /** Milliseconds that an address stays known to an account after its last success. */
 const KNOWN_FOR = 90 * 24 * 3_600_000
 
+/** Milliseconds after which it is written anew that an address is known: not at each login. */
+const KNOWN_ANEW = 24 * 3_600_000
+
 /** Milliseconds that a login waits for those before it, and then for one turn of a slow storage at most. */
 const LONGEST_WAIT = 10_000
 
@@ -66,12 +70,16 @@ export function createThrottle ({ db, config, now, settledNow = now }: ThrottleO
   // One after the other from the look at the count to the entry: of two at once, the one that is too many knows of the other.
   const inTurn = createTurns()
 
-  async function countersOf (account: string, address: string, origin: string): Promise<Counter[]> {
-    const known = await db.selectFrom('known_origins').select('key')
-      .where('key', '=', origin).where('last_success_at', '>', now() - KNOWN_FOR).executeTakeFirst()
+  /** Milliseconds since the epoch; null for an address that the account has not logged in from. */
+  async function lastSuccess (origin: string): Promise<number | null> {
+    const { rows: [known] } = await knownOrigin({ origin, after: now() - KNOWN_FOR })
+    return known?.last_success_at ?? null
+  }
+
+  function countersOf (account: string, address: string, origin: string, isKnown: boolean): Counter[] {
     const { attempts: free, maximumDelay: longest } = config
     // From where the owner is known to come, the guesses of strangers do not count; neither do those at that address's other users.
-    if (known !== undefined) return [{ kind: 'origin', key: `origin:${origin}`, free, longest }]
+    if (isKnown) return [{ kind: 'origin', key: `origin:${origin}`, free, longest }]
     return [
       { kind: 'account', key: `account:${account}`, free, longest },
       { kind: 'address', key: `address:${address}`, free: config.attemptsPerAddress, longest },
@@ -95,15 +103,18 @@ export function createThrottle ({ db, config, now, settledNow = now }: ThrottleO
       // Not counted: waiting would else never end for somebody whose client tries again too early.
       const [blocked] = waits.filter(({ wait }) => wait > 0).sort((one, other) => other.wait - one.wait)
       if (blocked !== undefined) return blocked
-      for (const { key, free, longest } of counters) {
+      const counted = counters.map(({ key, free, longest }) => {
         const row = rows.find((one) => one.key === key)
         const failures = row === undefined || time - row.last_failure_at > config.window ? 1 : row.failures + 1
         const wait = delay(failures - free, longest)
         // Not until now where there is nothing to wait for: by the clock of another replica, that may be later than now.
-        const state = { failures, last_failure_at: time, blocked_until: wait === 0 ? 0 : time + wait }
-        await transaction.insertInto('login_attempts').values({ key, ...state })
-          .onConflict((conflict) => conflict.column('key').doUpdateSet(state)).execute()
-      }
+        return { key, failures, last_failure_at: time, blocked_until: wait === 0 ? 0 : time + wait }
+      })
+      await transaction.insertInto('login_attempts').values(counted).onConflict((conflict) => conflict.column('key').doUpdateSet((row) => ({
+        failures: row.ref('excluded.failures'),
+        last_failure_at: row.ref('excluded.last_failure_at'),
+        blocked_until: row.ref('excluded.blocked_until'),
+      }))).execute()
       return null
     })
   }
@@ -136,27 +147,35 @@ export function createThrottle ({ db, config, now, settledNow = now }: ThrottleO
 
   /** This attempt alone: whoever has one password of their own would else wash away the traces of all their guesses at others'. */
   async function takeBack (counters: readonly Counter[]): Promise<void> {
-    await db.transaction().execute(async (transaction) => {
-      await lockAlone(transaction, ...counters.map(({ key }) => key))
-      await transaction.updateTable('login_attempts').set({ failures: sql`failures - 1`, blocked_until: 0 })
-        .where('key', 'in', counters.map(({ key }) => key)).where('failures', '>', 0).execute()
+    const keys = counters.map(({ key }) => key)
+    await statementUnder(db, async (transaction) => { await lockAlone(transaction, ...keys) }, async (within) => {
+      await within.updateTable('login_attempts').set({ failures: sql`failures - 1`, blocked_until: 0 })
+        .where('key', 'in', keys).where('failures', '>', 0).execute()
     })
+  }
+
+  /** The owner's own count begins anew. */
+  async function forget (origin: string): Promise<void> {
+    await db.deleteFrom('login_attempts').where('key', '=', `origin:${origin}`).execute()
   }
 
   async function remember (origin: string): Promise<void> {
     const last_success_at = now()
     await db.insertInto('known_origins').values({ key: origin, last_success_at })
       .onConflict((conflict) => conflict.column('key').doUpdateSet({ last_success_at })).execute()
-    // The owner's own count begins anew.
-    await db.deleteFrom('login_attempts').where('key', '=', `origin:${origin}`).execute()
   }
+
+  // Asked at each login.
+  const knownOrigin = prepareQuery<{ origin: string, after: number }, { last_success_at: number }>(db, (value) => db.selectFrom('known_origins')
+    .select('last_success_at').where('key', '=', value('origin')).where('last_success_at', '>', value('after')))
 
   return {
     async guard (attempt, check, isRight) {
       const account = hashed(nameKey(attempt.account))
       const address = addressGroup(attempt.address)
       const origin = hashed(account, address)
-      const counters = await available(() => countersOf(account, address, origin))
+      const knownSince = await available(() => lastSuccess(origin))
+      const counters = countersOf(account, address, origin, knownSince !== null)
       const leave = await available(() => admit(counters))
       step('login: attempt counted')
       let right = false
@@ -165,10 +184,12 @@ export function createThrottle ({ db, config, now, settledNow = now }: ThrottleO
         step('login: password checked')
         right = isRight(result)
         if (!right) return result
-        await available(() => takeBack(counters))
+        // Both are sent at once, and SQLite has one commit for them.
+        await available(async () => await Promise.all([
+          knownSince === null ? takeBack(counters) : forget(origin),
+          knownSince === null || Math.abs(now() - knownSince) > KNOWN_ANEW ? remember(origin) : null,
+        ]))
         step('login: attempt taken back')
-        await available(() => remember(origin))
-        step('login: origin remembered')
         return result
       } catch (error) {
         // Nobody could tell: the hashing was busy, or a source down. What cannot be taken back stays counted.

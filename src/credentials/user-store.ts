@@ -57,8 +57,13 @@ const PAGE = 1_000
 export const slowestHashKey = 'slowest_imported_hash'
 
 export function createUserStore ({ db, hasher, newPasswordFault = async (password) => lengthFault(password, 8), now }: UserStoreOptions): UserStore {
+  // What each login asks, and each refresh.
+  const byKey = prepareQuery<{ key: string }, User>(db, (value) => db.selectFrom('users').selectAll().where('name_key', '=', value('key')))
+  const byId = prepareQuery<{ id: string }, User>(db, (value) => db.selectFrom('users').selectAll().where('id', '=', value('id')))
+
   async function byName (name: string): Promise<User | undefined> {
-    return await db.selectFrom('users').selectAll().where('name_key', '=', nameKey(name)).executeTakeFirst()
+    const { rows: [user] } = await byKey({ key: nameKey(name) })
+    return user
   }
 
   async function existing (name: string): Promise<User> {
@@ -91,9 +96,6 @@ export function createUserStore ({ db, hasher, newPasswordFault = async (passwor
   let imported: string | undefined
   let readAt = -Infinity
 
-  // What each refresh asks.
-  const byId = prepareQuery<{ id: string }, User>(db, (value) => db.selectFrom('users').selectAll().where('id', '=', value('id')))
-
   /** Whatever is wrong with a password is said before any hashing. */
   async function hashNew (password: string, name: string): Promise<string> {
     const fault = await newPasswordFault(password, name)
@@ -103,6 +105,7 @@ export function createUserStore ({ db, hasher, newPasswordFault = async (passwor
 
   return {
     name: 'store',
+    assertRoom: hasher.assertRoom,
 
     async check ({ username, password }) {
       const typed = passwordForm(password)

@@ -7,7 +7,7 @@ import type { Verify } from '../tokens/identity.ts'
 
 export interface LoginServices {
   readonly sessions: SessionService
-  readonly credentials: Pick<CredentialChain, 'check'>
+  readonly credentials: Pick<CredentialChain, 'assertRoom' | 'check'>
   readonly throttle: Pick<Throttle, 'guard'>
   readonly verify: Verify
   /** The token of `Authorization: Bearer …`; null without one. Throws a Refusal where it cannot be read in just one way. */

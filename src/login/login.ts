@@ -31,6 +31,8 @@ export function login (services: LoginServices): RouteHandlerMethod {
 /** Also the password grant of `/oauth/token`. Refusals: GW_CREDENTIALS_INVALID, GW_TOO_MANY_ATTEMPTS, GW_UNAVAILABLE. */
 export async function logIn (services: LoginServices, { username, password, clientId }: Login, request: FastifyRequest): Promise<TokenResponse> {
   const { credentials, throttle, sessions, audit, accountTag } = services
+  // Before it is counted: an attempt that is turned away unchecked would be written down, and struck out again.
+  credentials.assertRoom()
   const caller = callerFacts(request)
   const attempt = { account: username, address: caller.address ?? '' }
   const facts = { ...caller, client_id: clientId, account: accountTag(username) }

@@ -2,7 +2,7 @@
 import { sql, type Selectable, type Transaction } from 'kysely'
 import { step } from '../steps.ts'
 import type { Database, SessionsTable, Tables } from '../storage/database.ts'
-import { lockAlone, lockTogether } from '../storage/locks.ts'
+import { lockAlone, lockTogether, statementUnder } from '../storage/locks.ts'
 import { prepareQuery } from '../storage/prepared-query.ts'
 
 export type Session = Selectable<SessionsTable>
@@ -32,8 +32,26 @@ export interface SessionStore {
 }
 
 export function createSessionStore (db: Database): SessionStore {
-  // What each refresh asks.
+  // What each login and each refresh asks.
   const byId = prepareQuery<{ id: string }, Session>(db, (value) => db.selectFrom('sessions').selectAll().where('id', '=', value('id')))
+  const insertion = prepareQuery<Session, unknown>(db, (value) => db.insertInto('sessions').values({
+    id: value('id'),
+    subject: value('subject'),
+    source: value('source'),
+    client_id: value('client_id'),
+    user_agent: value('user_agent'),
+    address: value('address'),
+    created_at: value('created_at'),
+    last_used_at: value('last_used_at'),
+    expires_at: value('expires_at'),
+    generation: value('generation'),
+    token_hash: value('token_hash'),
+    recent_rotations: value('recent_rotations'),
+    ended_at: value('ended_at'),
+    end_reason: value('end_reason'),
+    access_until: value('access_until'),
+    credential_tag: value('credential_tag'),
+  }))
   const rotation = prepareQuery<Rotation & { next: number }, unknown>(db, (value) => db.updateTable('sessions')
     .set({
       generation: value('next'),
@@ -57,12 +75,10 @@ export function createSessionStore (db: Database): SessionStore {
 
   return {
     async insert (session) {
-      await db.transaction().execute(async (transaction) => {
-        // Who ends the subject's sessions just now has not seen this one: it is written when they are done, and whoever looks
-        // at the subject after that sees what they did.
-        await lockTogether(transaction, subjectLock(session.subject))
-        await transaction.insertInto('sessions').values(session).execute()
-      })
+      // Who ends the subject's sessions just now has not seen this one: it is written when they are done, and whoever looks
+      // at the subject after that sees what they did.
+      await statementUnder(db, async (transaction) => { await lockTogether(transaction, subjectLock(session.subject)) },
+        async (within) => await insertion(session, within))
     },
 
     async find (id) {

@@ -51,13 +51,19 @@ export function createGroupCommit (sqlite: SqliteConnection, { answer, beforeCom
   let busy = false
 
   function next (): typeof waiting[number] | undefined {
-    const index = waiting.findIndex(({ task }) => owner !== null ? 'unit' in task && task.unit === owner : !busy || !needsLock(task))
+    // A statement may have come together with the beginning of its transaction, and stays behind that.
+    const index = waiting.findIndex(({ task }) => owner !== null ? unitOf(task) === owner : !busy || (unitOf(task) === null && !needsLock(task)))
     return index === -1 ? undefined : waiting.splice(index, 1)[0]
   }
 
   function perform (entry: typeof waiting[number]): void {
     const { task } = entry
-    const isAlone = !('unit' in task) || task.unit === null
+    const isAlone = unitOf(task) === null
+    if (!isAlone && task.what !== 'begin' && owner === null) {
+      // Its transaction could not begin: there is nothing to be taken back, and nothing that it may do.
+      answers.push(task.what === 'rollback' ? { id: task.id, rows: [] } : failed(task.id, new Error('the transaction has not begun')))
+      return
+    }
     if (owner === null && needsLock(task)) {
       // A transaction of several turns keeps nobody waiting for their commit.
       if (task.what === 'begin') settle()
@@ -164,6 +170,10 @@ export function createGroupCommit (sqlite: SqliteConnection, { answer, beforeCom
   }
 
   return { run }
+}
+
+function unitOf (task: Task): number | null {
+  return 'unit' in task ? task.unit : null
 }
 
 function needsLock (task: Task): boolean {

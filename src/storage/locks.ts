@@ -18,6 +18,22 @@ export async function lockTogether<Tables> (transaction: Transaction<Tables>, na
   await sql`select pg_advisory_xact_lock_shared(${numberOf(name)}::bigint)`.execute(transaction)
 }
 
+/**
+ * One statement under locks. SQLite needs none of them, and no transaction: that would take three turns of its thread instead of
+ * one, and keep everybody else waiting meanwhile.
+ */
+export async function statementUnder<Tables, Result> (
+  db: Kysely<Tables>,
+  lock: (transaction: Transaction<Tables>) => Promise<void>,
+  statement: (within: Kysely<Tables>) => Promise<Result>
+): Promise<Result> {
+  if (!isPostgres(db)) return await statement(db)
+  return await db.transaction().execute(async (transaction) => {
+    await lock(transaction)
+    return await statement(transaction)
+  })
+}
+
 export function isPostgres<Tables> (db: Kysely<Tables>): boolean {
   return db.getExecutor().adapter instanceof PostgresAdapter
 }

@@ -10,7 +10,8 @@ class Place {
   }
 }
 
-export type PreparedQuery<Values, Row> = (values: Values) => Promise<QueryResult<Row>>
+/** `within`: the transaction that it is a part of. */
+export type PreparedQuery<Values, Row> = (values: Values, within?: Database) => Promise<QueryResult<Row>>
 
 /** `build` gets a function that names the values: `value('id')` where `id` will stand. */
 export function prepareQuery<Values extends object, Row> (
@@ -20,8 +21,8 @@ export function prepareQuery<Values extends object, Row> (
   // Kysely passes on what it does not know as a parameter, and never looks into it.
   const query = build((name) => new Place(name) as never).compile()
   const places = query.parameters.map((parameter) => parameter instanceof Place ? parameter.name : null)
-  return async function ask (values) {
+  return async function ask (values, within = db) {
     const parameters = places.map((name, index) => name === null ? query.parameters[index] : values[name as keyof Values])
-    return await db.executeQuery({ ...query, parameters })
+    return await within.executeQuery({ ...query, parameters })
   }
 }

@@ -170,8 +170,8 @@ async function openThread (data: SqliteThreadData): Promise<SqliteThread> {
 }
 
 interface SqliteConnection extends DatabaseConnection {
-  /** The number of its transaction; null outside of one. */
-  unit: number | null
+  /** Its transaction, whose beginning is on its way; null outside of one. */
+  transaction: { readonly unit: number, readonly begun: Promise<unknown> } | null
 }
 
 function createDriver (thread: SqliteThread): Driver {
@@ -181,9 +181,11 @@ function createDriver (thread: SqliteThread): Driver {
 
   function createConnection (): SqliteConnection {
     return {
-      unit: null,
+      transaction: null,
       async executeQuery<Row> ({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
-        const { rows, changes, insertId } = await thread.ask({ what: 'query', unit: this.unit, sql, parameters: parameters as readonly SqliteValue[] })
+        const asked = thread.ask({ what: 'query', unit: this.transaction?.unit ?? null, sql, parameters: parameters as readonly SqliteValue[] })
+        // Where the transaction could not begin, that is answered first, and is what is wrong.
+        const [{ rows, changes, insertId }] = await Promise.all([asked, this.transaction?.begun])
         return {
           rows: rows as Row[],
           ...changes === undefined ? {} : { numAffectedRows: BigInt(changes) },
@@ -194,11 +196,6 @@ function createDriver (thread: SqliteThread): Driver {
         throw new Error('SQLite queries are not streamed')
       },
     }
-  }
-
-  async function end (connection: DatabaseConnection, what: 'commit' | 'rollback'): Promise<void> {
-    const { unit } = connection as SqliteConnection
-    if (unit !== null) await thread.ask({ what, unit })
   }
 
   return {
@@ -212,11 +209,19 @@ function createDriver (thread: SqliteThread): Driver {
     },
     async beginTransaction (connection) {
       const unit = units++
-      await thread.ask({ what: 'begin', unit })
-      ;(connection as SqliteConnection).unit = unit
+      const begun = thread.ask({ what: 'begin', unit })
+      // Not awaited: the first statement goes over together with it, and fails with it.
+      begun.catch(() => {})
+      ;(connection as SqliteConnection).transaction = { unit, begun }
     },
-    async commitTransaction (connection) { await end(connection, 'commit') },
-    async rollbackTransaction (connection) { await end(connection, 'rollback') },
+    async commitTransaction (connection) {
+      const { transaction } = connection as SqliteConnection
+      if (transaction !== null) await Promise.all([thread.ask({ what: 'commit', unit: transaction.unit }), transaction.begun])
+    },
+    async rollbackTransaction (connection) {
+      const { transaction } = connection as SqliteConnection
+      if (transaction !== null) await thread.ask({ what: 'rollback', unit: transaction.unit })
+    },
     async destroy () {
       // What was asked for before is still answered; Kysely is on its way with it for a few microtasks.
       await nextTurn()

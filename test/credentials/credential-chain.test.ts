@@ -16,6 +16,9 @@ function sourcesOf (verdicts: Record<string, Verdict | Error>) {
   const calls: string[] = []
   const sources = Object.entries(verdicts).map(([name, verdict]): CredentialSource => ({
     name,
+    assertRoom () {
+      if (verdict instanceof Error) throw verdict
+    },
     async check () {
       calls.push(`${name} check`)
       if (verdict instanceof Error) throw verdict

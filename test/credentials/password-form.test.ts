@@ -16,6 +16,7 @@ const counting: PasswordHasher = {
   hash: async (password) => { hashes++; return await hasher.hash(password) },
   verify: async (password, hash) => { hashes++; return await hasher.verify(password, hash) },
   decoy: async (password, like) => { hashes++; await hasher.decoy(password, like) },
+  assertRoom: hasher.assertRoom,
   stats: hasher.stats,
 }
 const storage = await openStorage(`sqlite:${t.testdir({})}/gatewarden.db`)

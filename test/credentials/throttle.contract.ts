@@ -73,6 +73,19 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
       t.equal(await guess('another', '::1'), 'wrong')
     })
 
+    await t.test('that an address is known is written once a day, not at each login', async (t) => {
+      const { storage, clock, logIn } = await start(t)
+      const written = async () => (await storage.db.selectFrom('known_origins').select('last_success_at').executeTakeFirstOrThrow()).last_success_at
+      await logIn('alice', '192.0.2.1')
+      t.equal(await written(), someTime)
+      clock.time += 24 * 3_600_000
+      await logIn('alice', '192.0.2.1')
+      t.equal(await written(), someTime)
+      clock.time += 1
+      await logIn('alice', '192.0.2.1')
+      t.equal(await written(), clock.time)
+    })
+
     await t.test('names that nobody has are answered as those that somebody has', async (t) => {
       const { guess, logIn, times } = await start(t)
       await logIn('alice', '192.0.2.9')

@@ -90,7 +90,7 @@ export async function startLogin (t: Test, changes: ConfigChanges = {}) {
   await app.register(loginApi, {
     config,
     sessions,
-    credentials: { check: async (credentials) => { checks++; return await chain.check(credentials) } },
+    credentials: { assertRoom: chain.assertRoom, check: async (credentials) => { checks++; return await chain.check(credentials) } },
     throttle: createThrottle({ db, config: config.throttle, now }),
     verify: cache.verify,
     bearerToken,
@@ -147,6 +147,7 @@ export async function startLogin (t: Test, changes: ConfigChanges = {}) {
     log,
     secrets,
     hashChecks: () => checks,
+    hashing: hasher.stats,
     /** What the log tells of auth events. */
     events: () => log.lines().filter(({ event }) => event !== undefined),
     async logIn (username = 'alice', options: Pick<Call, 'from' | 'headers'> = {}): Promise<TokenResponse> {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import { defaults } from './config-of.ts'
@@ -137,6 +138,19 @@ t.test('when more passwords come than can be hashed, the rest is 503 and counts 
   t.match(busy[0]?.json(), { error: 'unavailable', code: 'GW_UNAVAILABLE' })
   t.ok(answers.every(({ statusCode }) => statusCode === 200 || statusCode === 503))
   t.equal((await rig.call('POST', '/auth/login', { json: { username: 'alice', password } })).statusCode, 200)
+})
+
+t.test('who comes while no more can be hashed is turned away before they are counted', async (t) => {
+  const rig = await startLogin(t, { passwords: { ...defaults.passwords, memory: 256 * 1024 ** 2, iterations: 4, concurrency: 1, queue: 0 } })
+  const first = rig.logIn('alice', { from: '192.0.2.1' })
+  while (rig.hashing().running === 0) await nextTurn()
+  const answer = await rig.call('POST', '/auth/login', { json: { username: 'bob', password }, from: '192.0.2.2' })
+  t.equal(rig.hashing().running, 1, 'alice is not through yet')
+  t.equal(answer.statusCode, 503)
+  t.match(answer.headers, { 'retry-after': /^\d+$/ })
+  t.equal((await rig.db.selectFrom('login_attempts').select('key').execute()).length, 3, 'her account, her address, and all: nothing of bob')
+  await first
+  t.equal(rig.hashChecks(), 1)
 })
 
 t.test('no line of the log holds a secret that this file used', async (t) => {

@@ -146,7 +146,7 @@ export function sessionStoreContract (open: OpenStorage): (t: Test) => Promise<v
         const explain = engine === 'postgres' ? 'explain' : 'explain query plan'
         const texts: string[] = []
         // Those within another query are told of on their own as well. What is prepared has no values yet.
-        for (const query of asked.filter((one) => /sessions/.test(one.sql) && !one.sql.startsWith('select "id" from'))) {
+        for (const query of asked.filter((one) => /sessions/.test(one.sql) && !/^(?:select "id" from|insert) /.test(one.sql))) {
           texts.push(JSON.stringify((await transaction.executeQuery(CompiledQuery.raw(`${explain} ${query.sql}`, query.parameters.map((parameter) => typeof parameter === 'object' ? 0 : parameter)))).rows))
         }
         return texts

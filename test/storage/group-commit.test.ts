@@ -105,6 +105,23 @@ t.test('a transaction whose commit fails has failed, and the others go on', asyn
   t.strictSame(names(), ['b'])
 })
 
+t.test('what comes together with the beginning of its transaction is done in it, and fails with it', async (t) => {
+  const { run, path, said, clock, tick, names } = start(t)
+  t.strictSame(run({ what: 'begin', unit: 1 }, insert('a', 1), insert('b')), ['BEGIN IMMEDIATE', '0 done', '1 done'])
+  t.strictSame(run({ what: 'commit', unit: 1 }), ['COMMIT', 'BEGIN IMMEDIATE', 'COMMIT', '3 done', '2 done'])
+
+  const other = openSqlite(path)
+  t.teardown(() => { other.close() })
+  other.exec('begin immediate')
+  t.strictSame(run({ what: 'begin', unit: 2 }, { ...read, unit: 2 }, insert('c', 2), read), ['BEGIN IMMEDIATE', '7 a+b'], 'a read within the transaction waits for its beginning, as a write does')
+  clock.time = 200
+  tick()
+  t.strictSame(said.splice(0), ['BEGIN IMMEDIATE', '4 failed 5', '5 failed 0', '6 failed 0'])
+  other.exec('rollback')
+  t.strictSame(run({ what: 'commit', unit: 2 }, { what: 'rollback', unit: 2 }), ['8 failed 0', '9 done'])
+  t.strictSame(names(), ['a', 'b'])
+})
+
 t.test('while another process has the file, who writes waits as long as configured, and who reads does not', async (t) => {
   const { run, path, said, clock, tick } = start(t)
   const other = openSqlite(path)

@@ -31,6 +31,8 @@ export interface Score {
   /** For what took more than one exchange: `why` is null when it held. */
   note (name: string, why: string | null, sent: string): void
   noteControl (name: string, why: string | null, sent: string): void
+  /** What this configuration gives no occasion to show, for the report. */
+  leaveOut (what: string): void
 }
 
 export interface ClassResult {
@@ -42,6 +44,7 @@ export interface ClassResult {
   readonly failures: readonly Failure[]
   /** Legitimate requests that did not pass: nothing was shown. */
   readonly failedControls: readonly Failure[]
+  readonly leftOut: readonly string[]
 }
 
 export function isHeld ({ failures, failedControls, controls, cases }: ClassResult): boolean {
@@ -51,6 +54,7 @@ export function isHeld ({ failures, failedControls, controls, cases }: ClassResu
 export async function runClass ({ name, claim, run }: AttackClass, range: Range): Promise<ClassResult> {
   const failures: Failure[] = []
   const failedControls: Failure[] = []
+  const leftOut: string[] = []
   let controls = 0
   let cases = 0
   const judged = async (what: string, bytes: string, judge: Judge, options: SendOptions | undefined, failed: Failure[]) => {
@@ -76,8 +80,11 @@ export async function runClass ({ name, claim, run }: AttackClass, range: Range)
       controls++
       if (why !== null) failedControls.push({ attack: what, why, sent, answered: '', upstreamSaw: [] })
     },
+    leaveOut (what) {
+      leftOut.push(what)
+    },
   })
-  return { name, claim, controls, cases, held: cases - failures.length, failures, failedControls }
+  return { name, claim, controls, cases, held: cases - failures.length, failures, failedControls, leftOut }
 }
 
 /** Nothing came to the upstream, and the gateway said no. A connection that is closed without a word says no too. */

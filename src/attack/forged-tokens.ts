@@ -15,6 +15,8 @@ export interface Target {
   /** The live key: twists of the contents are signed with it, so that the reading alone can refuse them. */
   readonly pen: Pen
   readonly publicJwk: PublicJwk | null
+  /** The header of such a token, where it is not that of our own. */
+  readonly header?: Readonly<Record<string, unknown>>
   /** The claims of a token that would be accepted. */
   readonly claims: Readonly<Record<string, unknown>>
   readonly nowSeconds: number
@@ -46,10 +48,10 @@ export function twistedTokens (target: Target): TwistedToken[] {
 }
 
 /** RFC 8725 §2.1, CVE-2015-2951, CVE-2022-23540: `none` in every spelling, with no signature, with a good one, with rubbish. */
-export function unsignedTokens ({ pen, claims }: Target): TwistedToken[] {
+export function unsignedTokens ({ pen, claims, header: good = goodHeader(pen) }: Target): TwistedToken[] {
   const spellings = ['none', 'None', 'NONE', 'nOnE', 'nonE', 'NoNe', ' none', 'none ', 'none\u0000', 'ｎｏｎｅ', '', null, false, 0, [], ['none'], {}, [pen.algorithm, 'none']]
   return spellings.flatMap((alg) => {
-    const header = segment({ ...goodHeader(pen), alg })
+    const header = segment({ ...good, alg })
     const payload = segment(claims)
     return [
       invalid(`alg ${show(alg)} without a signature`, `${header}.${payload}.`),
@@ -74,7 +76,7 @@ export function otherAlgorithms ({ pen, claims }: Target): TwistedToken[] {
 }
 
 /** CVE-2015-9235 and its line, fast-jwt GHSA-ww5h-9m49-7xx4 and GHSA-g3jj-5cmm-3hxx: what is public, taken for an HMAC secret. */
-export function confusedKeys ({ pen, publicJwk, claims }: Target): TwistedToken[] {
+export function confusedKeys ({ pen, publicJwk, claims, header: good = goodHeader(pen) }: Target): TwistedToken[] {
   const secrets: [string, string | Buffer][] = [['the empty secret', ''], ['the kid', pen.kid], ['the issuer', String(claims['iss'])], ['"secret"', 'secret']]
   if (publicJwk !== null) {
     const publicKey = createPublicKey({ key: { ...publicJwk }, format: 'jwk' })
@@ -96,12 +98,12 @@ export function confusedKeys ({ pen, publicJwk, claims }: Target): TwistedToken[
     if (publicJwk.kty === 'RSA') secrets.push(['the public PEM, PKCS #1', String(publicKey.export({ type: 'pkcs1', format: 'pem' }))])
   }
   return secrets.flatMap(([name, secret]) => (['HS256', 'HS384', 'HS512'] as const).flatMap((alg) => {
-    const header = segment({ ...goodHeader(pen), alg })
+    const header = segment({ ...good, alg })
     const input = `${header}.${segment(claims)}`
     return [
       invalid(`${alg} under ${name}`, `${input}.${hmac(alg, secret, input)}`),
       // The header keeps the right algorithm; only the signature is an HMAC.
-      invalid(`${alg} under ${name}, said to be ${pen.algorithm}`, macOf(pen, alg, secret, claims)),
+      invalid(`${alg} under ${name}, said to be ${pen.algorithm}`, macOf(good, alg, secret, claims)),
     ]
   }))
 }
@@ -457,13 +459,13 @@ function hmac (algorithm: 'HS256' | 'HS384' | 'HS512', secret: string | Buffer, 
   return createHmac(`sha${algorithm.slice(2)}`, secret).update(input).digest('base64url')
 }
 
-function macOf (pen: Pen, algorithm: 'HS256' | 'HS384' | 'HS512', secret: string | Buffer, claims: Target['claims']): string {
-  const input = `${segment(goodHeader(pen))}.${segment(claims)}`
+function macOf (header: Readonly<Record<string, unknown>>, algorithm: 'HS256' | 'HS384' | 'HS512', secret: string | Buffer, claims: Target['claims']): string {
+  const input = `${segment(header)}.${segment(claims)}`
   return `${input}.${hmac(algorithm, secret, input)}`
 }
 
 /** A key of the same algorithm that the gateway does not know, under the name of one that it does. */
-function otherPen (pen: Pen): Pen {
+export function otherPen (pen: Pen): Pen {
   if (isHmac(pen.algorithm)) return { ...pen, key: 'another secret that is long enough for any of the three hashes!!' }
   const shape = shapes[pen.algorithm]
   const { privateKey } = shape.kind === 'rsa'

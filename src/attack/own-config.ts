@@ -2,13 +2,15 @@
  * The operator's configuration as an attack runs it: what decides (routes, rules, headers, limits, algorithm) as configured;
  * what is theirs alone (storage, keys, secrets, users, addresses) made anew, so that nothing printed is worth anything elsewhere.
  */
-import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Config, RouteConfig } from '../config/schema.ts'
 import { StartupFault } from '../errors.ts'
-import { asymmetricAlgorithm, shapes } from '../tokens/algorithms.ts'
+import { asymmetricAlgorithm } from '../tokens/algorithms.ts'
+import { generatePrivateKey } from '../tokens/key-material.ts'
 import { isLoopback, loopback } from './loopback.ts'
+import type { OwnIssuer } from './own-issuers.ts'
 import type { RecordingUpstream } from './recording-upstream.ts'
 
 export interface OwnConfig {
@@ -22,9 +24,10 @@ export interface OwnConfig {
 /** Of the user in the temporary htpasswd file, if the configuration has one. */
 export const fileUser = 'attack-file-user'
 
-export async function ownConfig (configured: Config, { folder, upstream, fileUserHash }: {
+export async function ownConfig (configured: Config, { folder, upstream, issuers, fileUserHash }: {
   readonly folder: string
   readonly upstream: RecordingUpstream
+  readonly issuers: readonly OwnIssuer[]
   readonly fileUserHash: () => Promise<string>
 }): Promise<OwnConfig> {
   const leftOut: string[] = []
@@ -48,7 +51,7 @@ export async function ownConfig (configured: Config, { folder, upstream, fileUse
     }
   }
 
-  if (configured.trustedIssuers.length > 0) leftOut.push('trustedIssuers: their keys are elsewhere, and nothing elsewhere is asked')
+  if (issuers.length > 0) leftOut.push('trustedIssuers: how their keys are found and fetched; keys made for the attack come from loopback')
 
   const config: Config = {
     ...configured,
@@ -57,9 +60,9 @@ export async function ownConfig (configured: Config, { folder, upstream, fileUse
     storage: `sqlite:${join(folder, 'data', 'gatewarden.db')}`,
     workers: 1,
     accessToken: withOwnSecret(configured.accessToken),
-    keys: withOwnKeys(configured, folder),
+    keys: await withOwnKeys(configured, folder),
     credentials,
-    trustedIssuers: [],
+    trustedIssuers: issuers.map(({ trusted }) => trusted),
     clients: configured.clients.map((client) => client.secret === undefined ? client : { ...client, secret: randomBytes(24).toString('base64url') }),
     routes,
   }
@@ -73,18 +76,15 @@ function withOwnSecret (accessToken: Config['accessToken']): Config['accessToken
   return secret === undefined ? accessToken : { ...accessToken, secret: randomBytes(secret.length).toString('hex').slice(0, Math.max(64, secret.length)) }
 }
 
-function withOwnKeys ({ keys, accessToken }: Config, folder: string): Config['keys'] {
+async function withOwnKeys ({ keys, accessToken }: Config, folder: string): Promise<Config['keys']> {
   const own = { ...keys, masterKey: randomBytes(32).toString('base64url') }
   if (keys.directory === undefined) return own
   const algorithm = asymmetricAlgorithm(accessToken.algorithm)
   if (algorithm === undefined) return own
   const directory = join(folder, 'keys')
   mkdirSync(directory)
-  const shape = shapes[algorithm]
-  const { privateKey } = shape.kind === 'rsa'
-    ? generateKeyPairSync('rsa', { modulusLength: 3072 })
-    : shape.kind === 'ec' ? generateKeyPairSync('ec', { namedCurve: shape.curve }) : generateKeyPairSync('ed25519')
-  writeFileSync(join(directory, 'attack.pem'), privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
+  const key = await generatePrivateKey(algorithm)
+  writeFileSync(join(directory, 'attack.pem'), key.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
   return { ...own, directory }
 }
 

@@ -16,6 +16,7 @@ import { createSender, type Send } from './exchange.ts'
 import type { Target as TokenTarget } from './forged-tokens.ts'
 import { loopback } from './loopback.ts'
 import { fileUser, ownConfig } from './own-config.ts'
+import { openOwnIssuers, type OwnIssuer } from './own-issuers.ts'
 import { forge, goodHeader } from './pen.ts'
 import { openRecordingUpstream, type RecordingUpstream } from './recording-upstream.ts'
 
@@ -53,6 +54,7 @@ export interface Answer {
 export interface Range {
   readonly config: Config
   readonly routes: readonly AimedRoute[]
+  readonly issuers: readonly OwnIssuer[]
   readonly port: number
   readonly host: string
   readonly upstream: RecordingUpstream
@@ -93,7 +95,9 @@ export async function openRange (configured: Config, { start }: RangeOptions): P
   try {
     const password = `correct horse ${randomBytes(9).toString('base64url')}`.padEnd(configured.passwords.minimumLength, '.')
     const hasher = createPasswordHasher(configured.passwords)
-    const { config, leftOut, originOf } = await ownConfig(configured, { folder, upstream, fileUserHash: () => hasher.hash(password) })
+    const { issuers, close: closeIssuers } = await openOwnIssuers(configured.trustedIssuers)
+    closing.push(closeIssuers)
+    const { config, leftOut, originOf } = await ownConfig(configured, { folder, upstream, issuers, fileUserHash: () => hasher.hash(password) })
     const marker = `spoof${randomBytes(6).toString('hex')}`
 
     let ahead = 0
@@ -139,7 +143,7 @@ export async function openRange (configured: Config, { start }: RangeOptions): P
     const token: Range['token'] = (more = {}) => forge(ring.signingKey(), goodHeader(ring.signingKey()), { ...claims(), ...more })
 
     return {
-      config, routes, port, host, upstream, send, marker, now, logIn, post, token, leftOut,
+      config, routes, issuers, port, host, upstream, send, marker, now, logIn, post, token, leftOut,
       adminPort: gateway.adminAddress.port,
       isTrustedProxy: compileTrustedProxies(config.trustedProxies).trusts(loopback),
       users: { plain: 'attack-plain', neighbour: 'attack-neighbour', inFile: config.credentials.some(({ type }) => type === 'htpasswd') ? fileUser : null, password },

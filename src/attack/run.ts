@@ -2,6 +2,7 @@
 import type { Config } from '../config/schema.ts'
 import { startGateway } from '../server.ts'
 import { isHeld, runClass, type AttackClass, type ClassResult } from './attack.ts'
+import { foreignTokens } from './foreign-tokens.ts'
 import { framing } from './framing.ts'
 import { identityHeaders, overridingHeaders } from './header-spellings.ts'
 import { login } from './login.ts'
@@ -36,7 +37,7 @@ export interface AttackOptions {
 }
 
 /** In this order: the last ones move the clock, and use up what a login throttle allows. */
-export const attackClasses: readonly AttackClass[] = [withoutToken, paths, identityHeaders, overridingHeaders, splitting, framing, methods, roles, forgedTokens, login, refresh]
+export const attackClasses: readonly AttackClass[] = [withoutToken, paths, identityHeaders, overridingHeaders, splitting, framing, methods, roles, forgedTokens, foreignTokens, login, refresh]
 
 export async function runAttacks (config: Config, { start = startGateway, classes = attackClasses, isStopped = () => false }: AttackOptions = {}): Promise<AttackReport> {
   const startedAt = performance.now()
@@ -60,7 +61,7 @@ export async function runAttacks (config: Config, { start = startGateway, classe
       bound: guard.bound(),
       dialled: guard.dialled(),
       strangers,
-      leftOut: range.leftOut,
+      leftOut: [...range.leftOut, ...results.flatMap(({ name, leftOut }) => leftOut.map((what) => `${name}: ${what}`))],
       milliseconds: Math.round(performance.now() - startedAt),
     }
   } finally {

@@ -1,14 +1,11 @@
 /** dist/cli.js as a process that dies, as by kill -9, at a step of its own; or one that notes the steps it passes. */
 import { once } from 'node:events'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Step } from '../../src/steps.ts'
-import { launch, projectRoot } from '../cli/built-cli.ts'
+import { launch } from '../cli/built-cli.ts'
 import { within } from '../helpers/within.ts'
+import { orderedDeath, type Fate } from './ordered-death.ts'
 
 export type Ending = 'killed' | 'lived'
-
-export type Fate = 'record' | { readonly step: Step, readonly nth: number }
 
 export interface Doomed {
   /** A command, to its end. Throws where it fails by itself. */
@@ -21,16 +18,12 @@ export interface Doomed {
   passed (): Step[]
 }
 
-const preload = join(projectRoot, 'test/helpers/die-at-step.mjs')
-
 /** `folder`: with a config.yaml. */
 export function doomed (folder: string, fate: Fate): Doomed {
-  const file = join(folder, 'death')
-  const arm = () => { writeFileSync(file, fate === 'record' ? fate : `${fate.step}\n${fate.nth}`) }
-  const disarm = () => { rmSync(file, { force: true }) }
+  const death = orderedDeath(folder)
 
   function spawn (args: readonly string[]) {
-    const { child, output } = launch(args, { cwd: folder, env: { GATEWARDEN_DEATH: file }, nodeOptions: ['--import', preload] })
+    const { child, output } = launch(args, { cwd: folder, ...death.launched })
     // Whoever is dead reads no password.
     child.stdin.on('error', () => {})
     const closed = once(child, 'close').then(([code, signal]) => {
@@ -61,7 +54,7 @@ export function doomed (folder: string, fate: Fate): Doomed {
 
   return {
     async command (args, input = '') {
-      arm()
+      death.order(fate)
       const process = spawn(args)
       process.child.stdin.end(input)
       try {
@@ -71,11 +64,11 @@ export function doomed (folder: string, fate: Fate): Doomed {
       }
     },
     async start () {
-      arm()
+      death.order(fate)
       const process = spawn(['start'])
       try {
         const url = await readyUrl(process)
-        disarm()
+        death.callOff()
         return url !== null && await isAlive(url) ? 'lived' : 'killed'
       } finally {
         await process.end()
@@ -86,14 +79,14 @@ export function doomed (folder: string, fate: Fate): Doomed {
       try {
         const url = await readyUrl(process)
         if (url === null) throw new Error('killed before it was to be')
-        arm()
+        death.order(fate)
         await act(url)
-        disarm()
+        death.callOff()
         return await isAlive(url) ? 'lived' : 'killed'
       } finally {
         await process.end()
       }
     },
-    passed: () => readFileSync(`${file}.passed`, 'utf8').trim().split('\n') as Step[],
+    passed: death.passed,
   }
 }

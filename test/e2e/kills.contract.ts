@@ -28,8 +28,9 @@ import type { Tables } from '../../src/storage/database.ts'
 import { openKeyRing, type KeyRing } from '../../src/tokens/key-ring.ts'
 import { configText, password } from '../cli/running-cli.ts'
 import { startUpstream } from '../helpers/upstream.ts'
-import { doomed, type Doomed, type Ending, type Fate } from './doomed-process.ts'
-import { endedElsewhere, logIn, logOut, refresh, use, type Client, type Held } from './remembering-client.ts'
+import { doomed, type Doomed, type Ending } from './doomed-process.ts'
+import type { Fate } from './ordered-death.ts'
+import { endedElsewhere, held, logIn, logOut, newClient, refresh, use, type Client } from './remembering-client.ts'
 import { violationsIn } from './session-history.ts'
 
 export interface Engine {
@@ -108,7 +109,7 @@ export function killsContract (engine: Engine): (t: Test) => Promise<void> {
 
     const prepared: World = await (async () => {
       const place = await create(null)
-      const client: Client = { events: [], held: [] }
+      const client = newClient()
       await withState(place, async (config, state) => { for (const name of ['alice', 'bob']) await usersIn(config, state).add({ name, password }) })
       // The first key is retired, and the second one has signed all that there is.
       await withKeys(place, async (ring) => { await ring.rotate({ immediately: true }) })
@@ -231,7 +232,7 @@ export function killsContract (engine: Engine): (t: Test) => Promise<void> {
       {
         name: 'a first start',
         own: ['migration: ', 'master key: '],
-        begin: async () => ({ place: await create(null, engine.makesMasterKey ? {} : { keys: { masterKey } }), client: { events: [], held: [] } }),
+        begin: async () => ({ place: await create(null, engine.makesMasterKey ? {} : { keys: { masterKey } }), client: newClient() }),
         act: async (process) => await process.start(),
         async faults ({ place, client }, url) {
           const [migrations, keys] = [await migrationsIn(place), await keysIn(place)]
@@ -411,12 +412,6 @@ function configOf ({ folder }: Place): Config {
   const loaded = loadConfig(join(folder, 'config.yaml'))
   if ('faults' in loaded) throw new Error(JSON.stringify(loaded.faults))
   return loaded.config
-}
-
-function held (client: Client, name: string): Held {
-  const found = client.held.find((one) => one.name === name)
-  if (found === undefined) throw new Error(`the client holds no session ${name}`)
-  return found
 }
 
 /** The client uses all it has, shows each refresh token twice, ends every session, and logs in again. What is wrong beside the history. */

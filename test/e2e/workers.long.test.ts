@@ -10,6 +10,7 @@ import { projectRoot } from '../cli/built-cli.ts'
 import { cli, configFolder, configText, password, startCli, type Running } from '../cli/running-cli.ts'
 import { freePort } from '../helpers/postgres.ts'
 import { startUpstream } from '../helpers/upstream.ts'
+import { isDeath, lines, workersOf } from './worker-processes.ts'
 
 t.test('login, logout, metrics, reload, the death of a worker and the drain are as of one process', async (t) => {
   const upstream = await startUpstream()
@@ -143,14 +144,7 @@ t.test('workers end when the first process is killed', async (t) => {
   await t.resolves(within(10_000, async () => workers.every((pid) => !isAlive(pid))))
 })
 
-const isDeath = ({ msg }: Record<string, unknown>) => msg === 'a worker has died; another takes its place'
 const isUnborn = ({ msg }: Record<string, unknown>) => msg === 'a worker could not be started'
-
-/** All lines of a kind, as soon as there are so many. */
-async function lines (running: Running, isOne: (line: Record<string, unknown>) => boolean, count: number): Promise<Record<string, unknown>[]> {
-  await running.line(() => running.log.filter(isOne).length >= count)
-  return running.log.filter(isOne)
-}
 
 /** Workers that die as they begin: up to which one, and who has begun. */
 function deaths (folder: string) {
@@ -173,15 +167,6 @@ async function refusal (port: number): Promise<string | null> {
     return (error as NodeJS.ErrnoException).code ?? ''
   } finally {
     socket.destroy()
-  }
-}
-
-function workersOf ({ child }: Running): number[] {
-  try {
-    return execFileSync('pgrep', ['-P', String(child.pid)], { encoding: 'utf8' }).trim().split('\n').map(Number)
-  } catch {
-    // None: pgrep ends with 1.
-    return []
   }
 }
 

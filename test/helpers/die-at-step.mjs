@@ -1,10 +1,10 @@
 /**
  * For `node --import`: ends its own process, as by kill -9, at the n-th passing of a step. Which, stands in the file that
  * GATEWARDEN_DEATH names, as `STEP\nN`; where it says `record`, each step is written into the file beside it, `….passed`. While
- * there is none, nothing is counted.
+ * there is none, nothing is counted. Whoever dies takes the file along, as `….of.PID`: so of several processes one does, and is known.
  */
 import { subscribe } from 'node:diagnostics_channel'
-import { appendFileSync, readFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, renameSync } from 'node:fs'
 
 const file = process.env['GATEWARDEN_DEATH'] ?? ''
 let passed = 0
@@ -19,6 +19,13 @@ subscribe('gatewarden.step', (name) => {
 })
 
 function die () {
+  try {
+    renameSync(file, `${file}.of.${process.pid}`)
+  } catch {
+    // Another process was faster, the next order counts anew.
+    passed = 0
+    return
+  }
   process.kill(process.pid, 'SIGKILL')
 }
 

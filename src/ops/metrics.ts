@@ -42,6 +42,12 @@ export async function mergeMetrics (values: readonly MetricValues[]): Promise<{ 
   return { contentType: merged.contentType, body: await merged.metrics() }
 }
 
+/** The counts among the figures of several processes, added up: what is told of a process that has ended, and of one that does not answer. */
+export async function countsIn (values: readonly MetricValues[]): Promise<MetricValues> {
+  // prom-client's types call the type a number; it is a word.
+  return (await AggregatorRegistry.aggregate([...values]).getMetricsAsJSON()).filter(({ type }) => ['counter', 'histogram'].includes(String(type)))
+}
+
 const upstreamErrorKinds = ['refused', 'timeout', 'reset', 'broken'] as const
 const statusClasses = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
 /** Seconds. From a cached answer of a neighbour to the default timeout of an upstream. */

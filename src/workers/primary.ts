@@ -6,7 +6,7 @@ import { openAdminServer } from '../admin-server.ts'
 import { assertReloadable } from '../config/reloadable.ts'
 import type { Config } from '../config/schema.ts'
 import { StartupFault } from '../errors.ts'
-import { mergeMetrics, type MetricValues } from '../ops/metrics.ts'
+import { countsIn, mergeMetrics, type MetricValues } from '../ops/metrics.ts'
 import type { Gateway } from '../server.ts'
 import type { FromWorker, Order, Started, ToWorker } from './messages.ts'
 
@@ -24,6 +24,8 @@ interface Member {
   readonly hiredAt: number
   /** Serves; before that it is nobody's replacement, and nobody asks it for anything. */
   serves: boolean
+  /** At the last scrape. */
+  figures: MetricValues
   ask (order: Order, timeout?: number): Promise<unknown>
 }
 
@@ -37,6 +39,8 @@ export async function startWorkers (config: Config, count: number, { log }: { re
   let current = config
   let draining: Promise<void> | null = null
   let misfortunes = 0
+  /** Of workers that have ended, as of the last scrape of each: to Prometheus a count that falls has begun anew, and all of it is an increase. */
+  let countsOfEnded: Promise<MetricValues> = Promise.resolve([])
 
   async function add (): Promise<Started> {
     const member = hire()
@@ -59,7 +63,7 @@ export async function startWorkers (config: Config, count: number, { log }: { re
 
   function hire (): Member {
     const worker = cluster.fork()
-    const member: Member = { worker, hiredAt: Date.now(), serves: false, ask: correspond(worker) }
+    const member: Member = { worker, hiredAt: Date.now(), serves: false, figures: [], ask: correspond(worker) }
     members.add(member)
     worker.on('message', (message: FromWorker) => {
       if (!('ended' in message)) return
@@ -69,6 +73,7 @@ export async function startWorkers (config: Config, count: number, { log }: { re
       // Of one that dies before it serves, or was ended on purpose, those who started it know.
       if (!members.delete(member) || !member.serves || draining !== null) return
       log.error({ worker: worker.id, code, signal }, 'a worker has died; another takes its place')
+      countsOfEnded = countsOfEnded.then(async (counts) => await countsIn([counts, member.figures]))
       misfortunes = Date.now() - member.hiredAt > 60_000 ? 0 : misfortunes + 1
       void replace()
     })
@@ -127,8 +132,27 @@ export async function startWorkers (config: Config, count: number, { log }: { re
     return [...members].filter(({ serves }) => serves)
   }
 
-  async function askAll (order: Order, timeout?: number): Promise<unknown[]> {
-    return await Promise.all(serving().map(async ({ ask }) => await ask(order, timeout)))
+  /** A worker that dies instead of an answer is no longer one of those that serve. */
+  async function check (name: string): Promise<'degraded' | undefined> {
+    const outcomes = await Promise.all(serving().map(async ({ ask }) => await ask({ order: 'check', check: name }).catch((error: unknown) => {
+      if (!(error instanceof WorkerEnded)) throw error
+    })))
+    return outcomes.includes('degraded') ? 'degraded' : undefined
+  }
+
+  /** Of one that gives no answer its counts of the scrape before. */
+  async function figuresOfAll (): Promise<MetricValues[]> {
+    // Taken together: a worker that dies while they are asked is among those that are asked.
+    const [ended, members] = [countsOfEnded, serving()]
+    const figures = members.map(async (member) => {
+      try {
+        member.figures = await member.ask({ order: 'metrics' }) as MetricValues
+        return member.figures
+      } catch {
+        return await countsIn([member.figures])
+      }
+    })
+    return await Promise.all([ended, ...figures])
   }
 
   async function dismiss (order: Order, timeout: number): Promise<void> {
@@ -147,12 +171,9 @@ export async function startWorkers (config: Config, count: number, { log }: { re
     const admin = await openAdminServer({
       config,
       log,
-      metrics: { render: async () => await mergeMetrics(await askAll({ order: 'metrics' }) as MetricValues[]) },
+      metrics: { render: async () => await mergeMetrics(await figuresOfAll()) },
       checks: {
-        ...Object.fromEntries(['storage', 'keys', 'revocations'].map((check) => [check, async () => {
-          const outcomes = await askAll({ order: 'check', check })
-          return outcomes.includes('degraded') ? 'degraded' as const : undefined
-        }])),
+        ...Object.fromEntries(['storage', 'keys', 'revocations'].map((name) => [name, async () => await check(name)])),
         workers: () => { if (serving().length === 0) throw new Error('there is none') },
         accepting: () => { if (draining !== null) throw new Error('draining') },
       },

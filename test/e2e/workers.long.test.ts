@@ -10,6 +10,7 @@ import { projectRoot } from '../cli/built-cli.ts'
 import { cli, configFolder, configText, password, startCli, type Running } from '../cli/running-cli.ts'
 import { freePort } from '../helpers/postgres.ts'
 import { startUpstream } from '../helpers/upstream.ts'
+import { processOf } from './remembering-client.ts'
 import { isDeath, lines, workersOf } from './worker-processes.ts'
 
 t.test('login, logout, metrics, reload, the death of a worker and the drain are as of one process', async (t) => {
@@ -115,25 +116,74 @@ t.test('a start in which no worker comes up is one clear line and exit 1', async
   t.equal(born().length, 5)
 })
 
-t.test('a question to a worker that has just died is no end of the first process', async (t) => {
-  const running = await startCli(t, configFolder(t, { workers: 2 }))
-  const { hostname, port } = new URL(running.adminUrl)
-  const socket = connect(Number(port), hostname)
-  t.teardown(() => { socket.destroy() })
-  let answers = ''
-  socket.setEncoding('latin1').on('data', (text: string) => { answers += text })
-  const scrape = () => { socket.write('GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n') }
-  scrape()
-  await within(60_000, async () => answers.includes('HTTP/1.1 200'))
-  // It learns of the question before it learns of the death.
-  running.child.kill('SIGSTOP')
-  scrape()
+t.test('whatever a worker dies between, the others answer a scrape and a probe, and no count falls', async (t) => {
+  const upstream = await startUpstream()
+  t.teardown(() => upstream.close())
+  const folder = configFolder(t, { workers: 2, routes: [{ path: '/api', upstream: upstream.url, access: 'authenticated' }] })
+  t.equal((await cli(folder, ['users', 'add', 'alice', '--password-stdin'], password)).code, 0)
+  const running = await startCli(t, folder)
+  const token = await login(running)
+  let deaths = 0
+  let used = 0
+  let before = new Map<string, number>()
+
+  async function useTenTimes (): Promise<void> {
+    t.same(await statuses(running, token, 10), [200])
+    used += 10
+  }
+
+  /** Asked already, where it is a promise. */
+  async function scraped (asked: Promise<Response> = fetch(`${running.adminUrl}/metrics`)): Promise<void> {
+    const response = await asked
+    t.equal(response.status, 200)
+    const counts = countsOf(await response.text())
+    t.strictSame([...before].filter(([sample, count]) => (counts.get(sample) ?? -1) < count), [])
+    t.equal(counts.get('gatewarden_requests_total{route="/api",status="2xx"}'), used)
+    t.equal(counts.get('gatewarden_request_duration_seconds_count{route="/api"}'), used)
+    before = counts
+  }
+
+  async function replaced (): Promise<void> {
+    await lines(running, isDeath, ++deaths)
+    await scraped()
+    await within(60_000, async () => (await servers(running)).size === 2)
+    await scraped()
+  }
+
+  await useTenTimes()
+  await scraped()
+
+  // The question has come to a worker that will never answer it.
+  for (const path of ['/metrics', '/readyz']) {
+    const [victim = 0] = workersOf(running)
+    process.kill(victim, 'SIGSTOP')
+    const asked = fetch(`${running.adminUrl}${path}`)
+    // What came first has been passed on when this is answered.
+    for (let times = 0; times < 2; times++) t.equal((await fetch(`${running.adminUrl}/livez`)).status, 200)
+    process.kill(victim, 'SIGKILL')
+    if (path === '/metrics') await scraped(asked)
+    else t.equal((await asked).status, 200)
+    await replaced()
+    await useTenTimes()
+    await scraped()
+  }
+
+  // The first process asks before it learns of the death.
   const [victim = 0] = workersOf(running)
+  running.child.kill('SIGSTOP')
+  const asked = fetch(`${running.adminUrl}/metrics`)
   process.kill(victim, 'SIGKILL')
   await within(60_000, async () => execFileSync('ps', ['-o', 'stat=', '-p', String(victim)], { encoding: 'utf8' }).startsWith('Z'))
   running.child.kill('SIGCONT')
-  await lines(running, isDeath, 1)
-  await t.resolves(within(60_000, async () => (await fetch(`${running.adminUrl}/metrics`)).status === 200))
+  await scraped(asked)
+  await replaced()
+
+  // A worker that hangs costs a scrape its patience, and no more.
+  const [silent = 0] = workersOf(running)
+  process.kill(silent, 'SIGSTOP')
+  await scraped()
+  process.kill(silent, 'SIGCONT')
+  await scraped()
 })
 
 t.test('workers end when the first process is killed', async (t) => {
@@ -182,6 +232,24 @@ function isAlive (pid: number): boolean {
 async function login ({ url }: Running): Promise<string> {
   const response = await fetch(`${url}/auth/login`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ username: 'alice', password }) })
   return (await response.json() as { access_token: string }).access_token
+}
+
+/** What only grows, by its name and labels. */
+function countsOf (scrape: string): Map<string, number> {
+  const types = new Map([...scrape.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = '', type = '']) => [name, type]))
+  return new Map([...scrape.matchAll(/^(([a-z_]+?)(?:_bucket|_sum|_count)?(?:\{.*\})?) (\S+)$/gm)].flatMap(([, sample = '', name = '', count]) =>
+    ['counter', 'histogram'].includes(types.get(name) ?? '') ? [[sample, Number(count)]] : []))
+}
+
+/** Which processes answer two connections, one after the other. */
+async function servers ({ url }: Running): Promise<Set<string>> {
+  const seen = new Set<string>()
+  for (let times = 0; times < 2; times++) {
+    const response = await fetch(`${url}/.well-known/jwks.json`, { headers: { connection: 'close' } })
+    await response.arrayBuffer()
+    seen.add(processOf(response.headers.get('x-request-id')))
+  }
+  return seen
 }
 
 /** Which statuses there are, of so many requests, each on a connection of its own. */

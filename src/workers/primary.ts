@@ -26,7 +26,8 @@ interface Member {
   serves: boolean
   /** At the last scrape. */
   figures: MetricValues
-  ask (order: Order, timeout?: number): Promise<unknown>
+  /** `timeout`: null waits for as long as the worker lives. */
+  ask (order: Order, timeout?: number | null): Promise<unknown>
 }
 
 /** Died, or could never be made: it has said nothing about why. */
@@ -42,11 +43,12 @@ export async function startWorkers (config: Config, count: number, { log }: { re
   /** Of workers that have ended, as of the last scrape of each: to Prometheus a count that falls has begun anew, and all of it is an increase. */
   let countsOfEnded: Promise<MetricValues> = Promise.resolve([])
 
-  async function add (): Promise<Started> {
+  /** `timeout`: of the start; without one the worker may take as long as a single process, which is not cut off in a migration either. */
+  async function add (timeout: number | null): Promise<Started> {
     const member = hire()
     let given = current
     try {
-      const started = await member.ask({ order: 'start', config: shareOf(given, count) }, 60_000) as Started
+      const started = await member.ask({ order: 'start', config: shareOf(given, count) }, timeout) as Started
       // Reloads meanwhile went to those who served.
       while (given !== current) {
         given = current
@@ -85,7 +87,8 @@ export async function startWorkers (config: Config, count: number, { log }: { re
       await recover()
       if (draining !== null) return
       try {
-        await add()
+        // The storage is up to date by now, and the others serve meanwhile.
+        await add(60_000)
         return
       } catch (error) {
         // Ended on purpose, it is no failure.
@@ -98,7 +101,7 @@ export async function startWorkers (config: Config, count: number, { log }: { re
   async function addFirst (): Promise<Started> {
     for (let deaths = 1; ; deaths++) {
       try {
-        return await add()
+        return await add(null)
       } catch (error) {
         if (!(error instanceof WorkerEnded)) throw error
         noteFailure(error)
@@ -110,7 +113,7 @@ export async function startWorkers (config: Config, count: number, { log }: { re
 
   async function addFurther (): Promise<void> {
     try {
-      await add()
+      await add(null)
     } catch (error) {
       // What one of them says of the configuration or the storage is the start's fault; for one that dies nobody waits.
       if (!(error instanceof WorkerEnded)) throw error
@@ -241,7 +244,7 @@ function correspond (worker: Worker): Member['ask'] {
     try {
       return await new Promise((resolve, reject) => {
         open.set(number, { resolve, reject })
-        timer = setTimeout(() => { reject(new Error(`the worker has not answered within ${timeout} ms`)) }, timeout)
+        if (timeout !== null) timer = setTimeout(() => { reject(new Error(`the worker has not answered within ${timeout} ms`)) }, timeout)
         void listening.then(() => { if (worker.isConnected()) worker.send({ ...order, number } satisfies ToWorker) })
       })
     } finally {

@@ -116,6 +116,15 @@ t.test('a start in which no worker comes up is one clear line and exit 1', async
   t.equal(born().length, 5)
 })
 
+t.test('at a start a worker may take its time, as for a migration; one that takes another\'s place has a minute', async (t) => {
+  const running = await startCli(t, configFolder(t, { workers: 2 }), [], { nodeOptions: ['--import', join(projectRoot, 'test/helpers/hasty-primary.mjs')] })
+  t.equal(workersOf(running).length, 2)
+  t.strictSame(running.log.filter(isUnborn), [])
+  const [victim = 0] = workersOf(running)
+  process.kill(victim, 'SIGKILL')
+  t.match(await lines(running, isUnborn, 2), [{ err: { message: 'the worker has not answered within 60000 ms' } }, {}], 'which is begun again')
+})
+
 t.test('whatever a worker dies between, the others answer a scrape and a probe, and no count falls', async (t) => {
   const upstream = await startUpstream()
   t.teardown(() => upstream.close())

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net'
 import type { onRequestHookHandler } from 'fastify'
 import { Refusal } from '../errors.ts'
 import { targetFault } from '../routes/target-fault.ts'
+import { isHeader } from './header-names.ts'
 
 export const admission: onRequestHookHandler = function admission (request, reply, done) {
   try {
@@ -40,11 +41,10 @@ function admitFraming (request: IncomingMessage): void {
   let hosts = 0
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index] ?? ''
-    // Told apart by length first: nearly every header is passed over by one comparison of integers.
-    if (name.length === 4) {
-      if (name.toLowerCase() === 'host' && ++hosts > 1) throw new Refusal('GW_HOST_INVALID', { reason: 'several Host headers' })
-    } else if (name.length === 17) {
-      if (name.toLowerCase() === 'transfer-encoding') admitTransferEncoding(request, raw[index + 1] ?? '')
+    if (isHeader(name, 'host', 'Host')) {
+      if (++hosts > 1) throw new Refusal('GW_HOST_INVALID', { reason: 'several Host headers' })
+    } else if (isHeader(name, 'transfer-encoding', 'Transfer-Encoding')) {
+      admitTransferEncoding(request, raw[index + 1] ?? '')
     }
   }
   const host = request.headers.host

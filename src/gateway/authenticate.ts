@@ -3,6 +3,7 @@ import type { FastifyRequest, onRequestHookHandler } from 'fastify'
 import { askPatiently, Refusal } from '../errors.ts'
 import type { Access } from '../routes/access.ts'
 import type { Identity, Verify } from '../tokens/identity.ts'
+import { isHeader } from './header-names.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -45,7 +46,7 @@ function awaitIdentity (identity: Promise<Identity>, request: FastifyRequest, do
 export function bearerToken (request: Pick<FastifyRequest, 'raw'>): string | null {
   const credentials = request.raw.headers.authorization
   if (credentials === undefined) return null
-  if (credentials.charCodeAt(6) !== 0x20 || credentials.slice(0, 6).toLowerCase() !== 'bearer') {
+  if (!credentials.startsWith('Bearer ') && credentials.slice(0, 7).toLowerCase() !== 'bearer ') {
     if (credentials.toLowerCase().trim() === 'bearer') throw new Refusal('GW_TOKEN_INVALID', { reason: 'empty bearer credentials' })
     assertSingle(request.raw.rawHeaders)
     return null
@@ -61,7 +62,7 @@ function assertSingle (raw: readonly string[]): void {
   let seen = 0
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index] ?? ''
-    if (name.length === 13 && name.toLowerCase() === 'authorization' && ++seen > 1) {
+    if (isHeader(name, 'authorization', 'Authorization') && ++seen > 1) {
       throw new Refusal('GW_TOKEN_INVALID', { reason: 'several Authorization headers' })
     }
   }

@@ -303,7 +303,7 @@ function destroyAnswer (response: ServerResponse): void {
 
 /** Node would refuse to write what its own parser takes. */
 function safeReason (status: number, reason: string): string {
-  return VISIBLE.test(reason) ? reason : STATUS_CODES[status] ?? ''
+  return reason === STATUS_CODES[status] || VISIBLE.test(reason) ? reason : STATUS_CODES[status] ?? ''
 }
 
 const VISIBLE = /^[\t\x20-\x7e]*$/

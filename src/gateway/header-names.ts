@@ -9,6 +9,14 @@ export function foldName (name: string): string {
   return folded.startsWith('http-') ? folded.slice(5) : folded
 }
 
+/**
+ * Whether a header has this name, told of in lower case and as most write it: in either of the two spellings it is told without
+ * making a string, and nearly every other name by its length.
+ */
+export function isHeader (name: string, lower: string, usual: string): boolean {
+  return name.length === lower.length && (name === usual || name === lower || name.toLowerCase() === lower)
+}
+
 /** RFC 9110 §7.6.1, and what older proxies treat likewise: for this connection only, dropped in both directions. */
 export const hopByHop: ReadonlySet<string> = new Set([
   'connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'proxy-authentication-info',

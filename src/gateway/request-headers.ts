@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Identity } from '../tokens/identity.ts'
-import { nominated, without, type HeaderNames } from './header-names.ts'
+import { isHeader, nominated, without, type HeaderNames } from './header-names.ts'
 import type { IdentityHeaders } from './identity-headers.ts'
 import { peerAddress, type TrustedProxies } from './trusted-proxies.ts'
 
@@ -28,7 +28,7 @@ export function compileRequestHeaders (options: RequestHeaderOptions): RequestHe
       const name = raw[index] ?? ''
       const fate = names.requestFate(name)
       if (fate === 'keep') {
-        if (forwardAuthorization || !isAuthorization(name)) headers.push(name, raw[index + 1] ?? '')
+        if (forwardAuthorization || !isHeader(name, 'authorization', 'Authorization')) headers.push(name, raw[index + 1] ?? '')
       } else if (fate === 'connection') {
         const also = nominated(raw[index + 1] ?? '')
         if (also !== null) dropped = dropped === null ? also : [...dropped, ...also]
@@ -41,10 +41,6 @@ export function compileRequestHeaders (options: RequestHeaderOptions): RequestHe
     if (identity !== null) headers.push(...identityHeaders(identity))
     return headers
   }
-}
-
-function isAuthorization (name: string): boolean {
-  return name.length === 13 && name.toLowerCase() === 'authorization'
 }
 
 /** X-Forwarded-*: what this gateway saw; behind a trusted proxy what that one says, with itself added to the path. */

@@ -1,5 +1,5 @@
 /** The answer's head as the client will see it: the upstream's, less what belongs to the upstream's connection. */
-import { nominated, without, type HeaderNames } from './header-names.ts'
+import { isHeader, nominated, without, type HeaderNames } from './header-names.ts'
 
 export interface ResponseHead {
   /** Flat name, value list. */
@@ -23,13 +23,13 @@ export function responseHead (raw: readonly string[], names: HeaderNames, reques
     const fate = names.responseFate(name)
     const value = raw[index + 1] ?? ''
     if (fate === 'keep') {
-      if (name.length === 14 && name.toLowerCase() === 'content-length') length = Number(value)
-      else if (name.length === 12 && name.toLowerCase() === 'content-type') isEventStream = EVENT_STREAM.test(value)
+      if (isHeader(name, 'content-length', 'Content-Length')) length = Number(value)
+      else if (isHeader(name, 'content-type', 'Content-Type')) isEventStream = EVENT_STREAM.test(value)
       headers.push(name, value)
     } else if (fate === 'connection') {
       const also = nominated(value)
       if (also !== null) dropped = dropped === null ? also : [...dropped, ...also]
-    } else if (name.length === 7 && name.toLowerCase() === 'trailer') {
+    } else if (isHeader(name, 'trailer', 'Trailer')) {
       trailer = value
     }
   }

@@ -24,7 +24,10 @@ export interface UpstreamRequest {
   readonly path: string
   /** null: the origin's own. */
   readonly host: string | null
-  /** Flat name, value list, without Host, Connection and what frames the body. */
+  /**
+   * Flat name, value list, without Host, Connection and what frames the body. Written as they are: what a strict parser has taken
+   * from a client, which leaves no control character in them, or printable ASCII (identity-headers.ts).
+   */
   readonly headers: readonly string[]
   readonly body: Readable | null
   /** Bytes that the body has; null where it goes in chunks. */
@@ -333,16 +336,11 @@ function connect ({ origin, tls, tlsSession }: UpstreamTarget, onRead: (bytes: B
   return socket.on('session', (session: Buffer) => { tlsSession.last = session })
 }
 
-/** Throws for what would be read as something else than it says: nothing of it leaves then. */
+/** Throws for a path that would be read as something else than it says: nothing of it leaves then. */
 function requestHead ({ method, path, host, headers, body, bodyLength }: UpstreamRequest, ownHost: string): string {
   if (!PATH.test(path)) throw fault('UNSENDABLE')
   let head = `${method} ${path} HTTP/1.1\r\nHost: ${host ?? ownHost}\r\nConnection: keep-alive\r\n`
-  for (let index = 0; index < headers.length; index += 2) {
-    const value = headers[index + 1] ?? ''
-    // Beyond Latin-1, writing would cut a character to one byte, which may be a line's end.
-    if (UNSENDABLE.test(value)) throw fault('UNSENDABLE')
-    head += `${headers[index]}: ${value}\r\n`
-  }
+  for (let index = 0; index < headers.length; index += 2) head += `${headers[index]}: ${headers[index + 1]}\r\n`
   if (body !== null) head += bodyLength === null ? 'Transfer-Encoding: chunked\r\n' : `Content-Length: ${bodyLength}\r\n`
   // RFC 9110 §8.6: where a body is usual, none is said to be none.
   else if (USUALLY_WITH_BODY.has(method)) head += 'Content-Length: 0\r\n'
@@ -354,5 +352,4 @@ function uncork (socket: Socket): void {
 }
 
 const PATH = /^[\x21-\x7e\x80-\xff]+$/
-const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/
 const USUALLY_WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])

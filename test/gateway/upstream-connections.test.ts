@@ -228,11 +228,8 @@ t.test('a fresh connection that is closed without an answer is not tried again',
   t.equal(upstream.sockets.length, 1)
 })
 
-t.test('what could end a line, or be cut to what does, is not sent', async (t) => {
+t.test('a path that could end a line, or be cut to what does, is not sent', async (t) => {
   const { connections, asked } = await start(t)
-  for (const value of ['a\r\nX: y', 'a\nb', 'a\0', 'a\u010a', '\u{1f600}']) {
-    await t.rejects(ask(connections, '/now', { headers: ['X-Name', value] }), { code: 'UNSENDABLE' }, JSON.stringify(value))
-  }
   for (const path of ['', '/a b', '/a\r\nb', '/\u010a', '/\0']) await t.rejects(ask(connections, path), { code: 'UNSENDABLE' }, JSON.stringify(path))
   t.equal(asked.length, 0)
 })

@@ -79,6 +79,19 @@ t.test('header values that could split are refused before anything else', async 
   }
   t.equal(upstream.seen.length, before)
 })
+t.test('of all bytes in a value, a control character is refused, and any other one arrives as it is', async (t) => {
+  for (let byte = 0; byte < 256; byte++) {
+    const value = `a${String.fromCharCode(byte)}b`
+    const before = upstream.seen.length
+    const response = await rawRequest(gateway.port, `GET /public HTTP/1.1\r\nHost: a\r\nX-A: ${value}\r\nX-B: c\r\n\r\n`)
+    const isControl = (byte < 0x20 && byte !== 0x09) || byte === 0x7f
+    t.equal(response.status, isControl ? 400 : 200, `byte ${byte}`)
+    t.equal(upstream.seen.length - before, isControl ? 0 : 1)
+    if (isControl) continue
+    const seen = upstream.seen.at(-1)?.rawHeaders ?? []
+    t.strictSame(seen.slice(seen.indexOf('X-A'), seen.indexOf('X-A') + 4), ['X-A', value, 'X-B', 'c'])
+  }
+})
 t.test('what would change path, method or caller for the upstream does not arrive', async (t) => {
   const names = ['X-Original-URL', 'X-Rewrite-URL', 'x_original_url', 'X-HTTP-Method-Override', 'X-HTTP-Method', 'X-Method-Override', 'Forwarded', 'X-Real-IP', 'True-Client-IP', 'X-Forwarded-User', 'X-Forwarded-Port', 'X_Forwarded_For', 'Proxy']
   for (const name of names) {

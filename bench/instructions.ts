@@ -24,6 +24,9 @@ export interface Instructions {
 const batch = 500
 /** Between two batches, and not counted: much faster so. */
 const between = 5_000
+/** What a growing gateway has: none of it may show in a request. */
+const manyRoutes = 1_000
+const manyTokens = 100_000
 /** How far two batches may differ, as a part of them. */
 const agreement = 0.003
 const mostBatches = 60
@@ -32,15 +35,18 @@ export async function instructions ({ folder, upstream, note }: Bench): Promise<
   if (which('valgrind') === null) throw new Error('needs valgrind: apt-get install valgrind')
   const issuing = await createIssuing(folder, 'ES256')
   const token = await issuing.token(1)
+  const upstreamRoute = { upstream, access: 'authenticated' }
   const rows: { name: string, instructions: number }[] = []
 
-  async function count (name: string, contender: Contender, path: string): Promise<void> {
+  async function count (name: string, contender: Contender, path: string, { tokens = [token], config = {} }: { readonly tokens?: readonly string[], readonly config?: Record<string, unknown> } = {}): Promise<void> {
     const own = join(folder, `${rows.length}`)
     const dump = join(folder, `callgrind-${rows.length}`)
     const under = ['valgrind', '--quiet', '--tool=callgrind', '--smc-check=all-non-file', '--instr-atstart=no', `--callgrind-out-file=${dump}`]
-    const running = await contender.start({ folder: own, upstream, issuing, under })
+    const running = await contender.start({ folder: own, upstream, issuing, under, config })
     try {
-      const client = await openClient(running.url, path, token)
+      const client = await openClient(running.url, path, tokens)
+      // Each is good from now on.
+      await client.ask(tokens.length)
       const control = (...words: string[]) => execFileSync('callgrind_control', [...words, String(running.pids[0])], { stdio: 'ignore' })
       let before = NaN
       for (let number = 1; ; number++) {
@@ -68,19 +74,31 @@ export async function instructions ({ folder, upstream, note }: Bench): Promise<
 
   await count('Gatewarden, verified', gatewarden, '/api/things/1')
   await count('Gatewarden, public route', gatewarden, '/open')
+  await count(`Gatewarden, verified, one of ${manyRoutes.toLocaleString('en')} routes`, gatewarden, `/api-${manyRoutes - 1}/things/1`, {
+    config: { routes: Array.from({ length: manyRoutes }, (_, number) => ({ path: `/api-${number}`, ...upstreamRoute })) },
+  })
+  await count(`Gatewarden, verified, ${manyTokens.toLocaleString('en')} tokens in turn`, gatewarden, '/api/things/1', { tokens: await tokensOf(manyTokens) })
   for (const peer of peers) {
     if (peer.name.startsWith('HAProxy, no auth') || peer.name.startsWith('fastify')) await count(peer.name, peer, peer.verifies === null ? '/open' : '/api/things/1')
   }
   return { batch, rows }
+
+  async function tokensOf (many: number): Promise<string[]> {
+    const tokens: string[] = []
+    for (let number = 0; number < many; number++) tokens.push(await issuing.token(number))
+    return tokens
+  }
 }
 
-/** One request at a time, on one connection. */
-async function openClient (url: string, path: string, token: string): Promise<{ ask (times: number): Promise<void>, close (): void }> {
+/** One request at a time, on one connection, with one token after the other. */
+async function openClient (url: string, path: string, tokens: readonly string[]): Promise<{ ask (times: number): Promise<void>, close (): void }> {
   const { hostname, port } = new URL(url)
   const socket: Socket = connect(Number(port), hostname)
   socket.setNoDelay(true)
-  const request = `GET ${path} HTTP/1.1\r\nHost: ${hostname}\r\nAccept: application/json\r\nUser-Agent: wrk\r\nAuthorization: Bearer ${token}\r\n\r\n`
+  let asked = 0
   const ask = async () => {
+    const token = tokens[asked++ % tokens.length]
+    const request = `GET ${path} HTTP/1.1\r\nHost: ${hostname}\r\nAccept: application/json\r\nUser-Agent: wrk\r\nAuthorization: Bearer ${token}\r\n\r\n`
     const answer = await new Promise<string>((resolve, reject) => {
       socket.once('data', (bytes: Buffer) => { socket.off('error', reject); resolve(bytes.toString('latin1')) }).once('error', reject).write(request)
     })

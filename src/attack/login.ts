@@ -22,13 +22,13 @@ export const login: AttackClass = {
 }
 
 /** The throttle's memory of failures runs out: what is to be shown next is not that it slows guesses down. */
-function forget ({ config: { throttle }, advance }: Range): void {
+export function forget ({ config: { throttle }, advance }: Range): void {
   advance(throttle.window + throttle.maximumDelay + 1_000)
 }
 
 async function right (range: Range, score: Score): Promise<void> {
   const { plain, inFile, password } = range.users
-  for (const username of inFile === null ? [plain] : [plain, inFile]) {
+  for (const username of [plain, ...inFile === null ? [] : [inFile], ...range.endpoints.map(({ users }) => users.good)]) {
     const { status, body, sent } = await range.post('/auth/login', { username, password })
     score.noteControl(`${username} with the right password`, status === 200 && typeof body['access_token'] === 'string' ? null : `it was answered ${status}`, sent)
   }
@@ -41,8 +41,8 @@ async function enumeration (range: Range, score: Score): Promise<void> {
   let count = 0
   for (const [what, wrong] of Object.entries(passwords)) {
     const told = new Map<string, string>()
-    forget(range)
-    for (const username of [neighbour, `attack-nobody-${count++}`]) {
+    for (const username of [neighbour, ...range.endpoints.flatMap(({ users }) => [users.good, users.refused]), `attack-nobody-${count++}`]) {
+      forget(range)
       const text = loginText(range, JSON.stringify({ username, password: wrong }))
       const outcome = await score.attack(`${what}, for ${username}`, text, refusedLogin(400, 401, 429))
       const { body } = answerOf(outcome, '')
@@ -61,6 +61,9 @@ async function nearly (range: Range, score: Score): Promise<void> {
     [plain, password.slice(0, -1)], [plain, `${password}\u0000x`], [plain, `${password}x`], [plain, password.toUpperCase()],
     [`${plain}\u0000`, password], [`${plain}\u0000x`, password], [`${plain}%00`, password], [`${plain}' --`, password], [`${plain}*`, password], ["' OR '1'='1' --", password], ['*', password], ['%', password], ['attack-%', password], ['', password], ['../attack-plain', password], ['x'.repeat(257), password],
     [neighbour, `${password} `],
+    ...range.endpoints.flatMap(({ users: { good, refused } }): [string, string][] => [
+      [good, password.slice(0, -1)], [good, `${password}x`], [good, `${password}\u0000`], [good, `${password}\u0000x`], [good, `${password} `], [good, password.toUpperCase()], [`${good}\u0000`, password], [`${good}\u0000x`, password], [`${good} `, password], [`${good}%00`, password], [refused, password],
+    ]),
   ]
   for (const [username, typed] of attempts) {
     forget(range)
@@ -105,7 +108,8 @@ async function flood (range: Range, score: Score): Promise<void> {
   const { attempts } = range.config.throttle
   const guesses = Math.min(attempts, MOST_GUESSES) + 2
   const series = new Map<string, string>()
-  for (const username of [range.users.neighbour, 'attack-nobody']) {
+  for (const username of [range.users.neighbour, 'attack-nobody', ...range.endpoints.map(({ users }) => users.refused)]) {
+    forget(range)
     const statuses: number[] = []
     for (let count = 0; count < guesses; count++) {
       const { status, sent } = await range.post('/auth/login', { username, password: `guess ${count}` })

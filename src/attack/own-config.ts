@@ -10,6 +10,7 @@ import { StartupFault } from '../errors.ts'
 import { asymmetricAlgorithm } from '../tokens/algorithms.ts'
 import { generatePrivateKey } from '../tokens/key-material.ts'
 import { isLoopback, loopback } from './loopback.ts'
+import type { OwnEndpoint } from './own-endpoints.ts'
 import type { OwnIssuer } from './own-issuers.ts'
 import type { RecordingUpstream } from './recording-upstream.ts'
 
@@ -24,10 +25,11 @@ export interface OwnConfig {
 /** Of the user in the temporary htpasswd file, if the configuration has one. */
 export const fileUser = 'attack-file-user'
 
-export async function ownConfig (configured: Config, { folder, upstream, issuers, fileUserHash }: {
+export async function ownConfig (configured: Config, { folder, upstream, issuers, endpoints, fileUserHash }: {
   readonly folder: string
   readonly upstream: RecordingUpstream
   readonly issuers: readonly OwnIssuer[]
+  readonly endpoints: readonly OwnEndpoint[]
   readonly fileUserHash: () => Promise<string>
 }): Promise<OwnConfig> {
   const leftOut: string[] = []
@@ -40,14 +42,24 @@ export async function ownConfig (configured: Config, { folder, upstream, issuers
     routes.push(own)
   }
 
-  const credentials: Config['credentials'] = [{ type: 'store' }]
+  // Where attackers have accounts, whatever is configured.
+  const credentials: Config['credentials'] = configured.credentials.some(({ type }) => type === 'store') ? [] : [{ type: 'store', name: 'attack-store' }]
   for (const source of configured.credentials) {
-    if (source.type === 'htpasswd') {
-      const file = join(folder, 'users.htpasswd')
-      writeFileSync(file, `${fileUser}:${await fileUserHash()}\n`)
-      if (!credentials.some(({ type }) => type === 'htpasswd')) credentials.push({ ...source, file })
-    } else if (source.type !== 'store') {
-      leftOut.push(`credentials of type ${source.type}: users in the temporary storage stand for theirs`)
+    switch (source.type) {
+      case 'store':
+        credentials.push(source)
+        break
+      case 'htpasswd': {
+        const file = join(folder, 'users.htpasswd')
+        writeFileSync(file, `${fileUser}:${await fileUserHash()}\n`)
+        if (!credentials.some(({ type }) => type === 'htpasswd')) credentials.push({ ...source, file })
+        break
+      }
+      case 'http':
+        credentials.push(...endpoints.filter(({ configured: theirs }) => theirs === source).map(({ source: own }) => own))
+        break
+      // The query is for tables that only their server has, and nothing elsewhere is asked.
+      case 'sql': leftOut.push('credentials of type sql: users in the temporary storage stand for theirs')
     }
   }
 

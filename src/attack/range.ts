@@ -16,6 +16,7 @@ import { createSender, type Send } from './exchange.ts'
 import type { Target as TokenTarget } from './forged-tokens.ts'
 import { loopback } from './loopback.ts'
 import { fileUser, ownConfig } from './own-config.ts'
+import { openOwnEndpoints, type OwnEndpoint } from './own-endpoints.ts'
 import { openOwnIssuers, type OwnIssuer } from './own-issuers.ts'
 import { forge, goodHeader } from './pen.ts'
 import { openRecordingUpstream, type RecordingUpstream } from './recording-upstream.ts'
@@ -55,6 +56,7 @@ export interface Range {
   readonly config: Config
   readonly routes: readonly AimedRoute[]
   readonly issuers: readonly OwnIssuer[]
+  readonly endpoints: readonly OwnEndpoint[]
   readonly port: number
   readonly host: string
   readonly upstream: RecordingUpstream
@@ -97,7 +99,10 @@ export async function openRange (configured: Config, { start }: RangeOptions): P
     const hasher = createPasswordHasher(configured.passwords)
     const { issuers, close: closeIssuers } = await openOwnIssuers(configured.trustedIssuers)
     closing.push(closeIssuers)
-    const { config, leftOut, originOf } = await ownConfig(configured, { folder, upstream, issuers, fileUserHash: () => hasher.hash(password) })
+    const attributes = hostileAttributes(configured)
+    const { endpoints, close: closeEndpoints } = await openOwnEndpoints(configured.credentials.filter((source) => source.type === 'http'), { password, attributes })
+    closing.push(closeEndpoints)
+    const { config, leftOut, originOf } = await ownConfig(configured, { folder, upstream, issuers, endpoints, fileUserHash: () => hasher.hash(password) })
     const marker = `spoof${randomBytes(6).toString('hex')}`
 
     let ahead = 0
@@ -105,7 +110,6 @@ export async function openRange (configured: Config, { start }: RangeOptions): P
     const { storage, masterKey } = await openPersistentState(config)
     closing.push(() => storage.close())
     const users = createUserStore({ db: storage.db, hasher, now })
-    const attributes = hostileAttributes(config)
     await users.add({ name: 'attack-plain', password, attributes })
     await users.add({ name: 'attack-neighbour', password })
 
@@ -143,7 +147,7 @@ export async function openRange (configured: Config, { start }: RangeOptions): P
     const token: Range['token'] = (more = {}) => forge(ring.signingKey(), goodHeader(ring.signingKey()), { ...claims(), ...more })
 
     return {
-      config, routes, issuers, port, host, upstream, send, marker, now, logIn, post, token, leftOut,
+      config, routes, issuers, endpoints, port, host, upstream, send, marker, now, logIn, post, token, leftOut,
       adminPort: gateway.adminAddress.port,
       isTrustedProxy: compileTrustedProxies(config.trustedProxies).trusts(loopback),
       users: { plain: 'attack-plain', neighbour: 'attack-neighbour', inFile: config.credentials.some(({ type }) => type === 'htpasswd') ? fileUser : null, password },

@@ -2,6 +2,7 @@
 import type { Config } from '../config/schema.ts'
 import { startGateway } from '../server.ts'
 import { isHeld, runClass, type AttackClass, type ClassResult } from './attack.ts'
+import { endpointUsers } from './endpoint-users.ts'
 import { foreignTokens } from './foreign-tokens.ts'
 import { framing } from './framing.ts'
 import { identityHeaders, overridingHeaders } from './header-spellings.ts'
@@ -37,7 +38,7 @@ export interface AttackOptions {
 }
 
 /** In this order: the last ones move the clock, and use up what a login throttle allows. */
-export const attackClasses: readonly AttackClass[] = [withoutToken, paths, identityHeaders, overridingHeaders, splitting, framing, methods, roles, forgedTokens, foreignTokens, login, refresh]
+export const attackClasses: readonly AttackClass[] = [withoutToken, paths, identityHeaders, overridingHeaders, splitting, framing, methods, roles, forgedTokens, foreignTokens, login, endpointUsers, refresh]
 
 export async function runAttacks (config: Config, { start = startGateway, classes = attackClasses, isStopped = () => false }: AttackOptions = {}): Promise<AttackReport> {
   const startedAt = performance.now()

@@ -3,17 +3,15 @@ import { createHmac, createPublicKey, type JsonWebKey } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { compactVerify, importJWK } from 'jose'
-import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { stringify } from 'yaml'
-import { attackClasses, runAttacks, type AttackReport } from '../../src/attack/run.ts'
-import { loadConfig } from '../../src/config/load.ts'
+import { runAttacks } from '../../src/attack/run.ts'
 import type { Config, TrustedIssuerConfig } from '../../src/config/schema.ts'
 import { startGateway } from '../../src/server.ts'
+import { configOf, only, told } from './attack-rig.ts'
 
 t.setTimeout(180_000)
 
-const classes = attackClasses.filter(({ name }) => name === 'other issuers')
+const { classes } = only('other issuers')
 const upstream = 'http://10.9.8.7:3000'
 /** Of different types, so that a twist must be of the right one to get anywhere. */
 const corp = { name: 'corp', issuer: 'https://login.example.com', audience: 'app', algorithms: ['ES256', 'EdDSA'], tokenTypes: ['JWT'], roles: ['reader'], scopes: ['read'] }
@@ -24,16 +22,8 @@ const routes = [
   { path: '/write', upstream, access: { scopes: ['write'] } },
 ]
 
-function configOf (t: Test, written: Record<string, unknown>): Config {
-  const folder = t.testdir({ 'config.yaml': stringify({ passwords: { memory: '1mb', iterations: 1 }, routes, ...written }) })
-  const loaded = loadConfig(join(folder, 'config.yaml'), {})
-  if ('faults' in loaded) throw new Error(JSON.stringify(loaded.faults))
-  return loaded.config
-}
-
-/** For the message of a test that fails. */
-function told ({ classes: [result] }: AttackReport): string {
-  return JSON.stringify([...result?.failedControls ?? [], ...result?.failures ?? []].map(({ attack, why }) => [attack, why]).slice(0, 20))
+function trusting (t: Test, written: Record<string, unknown>): Config {
+  return configOf(t, { routes, ...written }).config
 }
 
 /** A token, and what a gateway with a hole may ask about it. */
@@ -212,7 +202,7 @@ const holes: Record<string, { readonly start: typeof startGateway, readonly thro
 }
 
 t.test('this gateway holds, and says what could not be shown', async (t) => {
-  const report = await runAttacks(configOf(t, { trustedIssuers: [corp, partner] }), { classes })
+  const report = await runAttacks(trusting(t, { trustedIssuers: [corp, partner] }), { classes })
   t.ok(report.held, told(report))
   t.ok(report.classes.every(({ cases, controls }) => cases > 500 && controls === 7))
   t.strictSame(report.leftOut, [
@@ -223,7 +213,7 @@ t.test('this gateway holds, and says what could not be shown', async (t) => {
 
 for (const [hole, { start, through, of }] of Object.entries(holes)) {
   t.test(`it is noticed that ${hole}, and nothing else is called broken`, async (t) => {
-    const report = await runAttacks(configOf(t, { trustedIssuers: [corp, partner] }), { classes, start })
+    const report = await runAttacks(trusting(t, { trustedIssuers: [corp, partner] }), { classes, start })
     const [result] = report.classes
     const attacks = result?.failures.map(({ attack }) => attack) ?? []
     t.notOk(report.held)
@@ -236,7 +226,7 @@ for (const [hole, { start, through, of }] of Object.entries(holes)) {
 const rsa = { name: 'corp', issuer: 'https://login.example.com', audience: 'app', algorithms: ['RS256'] }
 
 t.test('where every route has a rule, /auth/verify is asked; one issuer alone speaks for no other; roles that nobody asks for show nothing', async (t) => {
-  const config = configOf(t, { routes: routes.slice(2), trustedIssuers: [{ ...rsa, roles: [] }], identity: { headers: { 'X-User-Id': 'sub' } } })
+  const config = trusting(t, { routes: routes.slice(2), trustedIssuers: [{ ...rsa, roles: [] }], identity: { headers: { 'X-User-Id': 'sub' } } })
   const report = await runAttacks(config, { classes })
   t.ok(report.held, told(report))
   t.strictSame(report.leftOut.slice(1), [
@@ -247,20 +237,20 @@ t.test('where every route has a rule, /auth/verify is asked; one issuer alone sp
 })
 
 t.test('it is noticed there that the algorithm is that of the token, and not of the key', async (t) => {
-  const config = configOf(t, { routes: routes.slice(2), trustedIssuers: [rsa] })
+  const config = trusting(t, { routes: routes.slice(2), trustedIssuers: [rsa] })
   const report = await runAttacks(config, { classes, start: holed(takes(isForUs, isInTime, async (seen) => await signedBy(ofKid(seen.keys, seen), seen))) })
   t.strictSame(report.classes[0]?.failures.map(({ attack }) => attack), ['RS384', 'RS512', 'PS256', 'PS384', 'PS512'].map((algorithm) => `corp, RS256: signed with its own key by ${algorithm}`))
 })
 
 t.test('without a header for sub nobody is told apart, and that is said', async (t) => {
-  const report = await runAttacks(configOf(t, { trustedIssuers: [corp], identity: { headers: { 'X-Email': 'email' } } }), { classes })
+  const report = await runAttacks(trusting(t, { trustedIssuers: [corp], identity: { headers: { 'X-Email': 'email' } } }), { classes })
   t.ok(report.held, told(report))
   t.match(report.leftOut.join('\n'), 'whom an upstream takes for whom: no header tells of sub')
 })
 
 t.test('each algorithm that is taken has a key and cases of its own: all of them by default', async (t) => {
   const { algorithms: _, ...anyAlgorithm } = rsa
-  const config = configOf(t, { trustedIssuers: [anyAlgorithm] })
+  const config = trusting(t, { trustedIssuers: [anyAlgorithm] })
   const report = await runAttacks(config, { classes, start: holed(takes(isForUs, ({ claims: { exp } }) => Number(exp) * 1000 < Date.now(), async (seen) => await signedBy(ofKid(seen.keys, seen), seen))) })
   t.strictSame(report.classes[0]?.failures.map(({ attack }) => attack), config.trustedIssuers[0]?.algorithms.map((algorithm) => `corp, ${algorithm}: expired`))
 })

@@ -3,35 +3,14 @@ import { existsSync, readdirSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
-import { stringify } from 'yaml'
+import t from 'tap'
 import { guardLoopback } from '../../src/attack/loopback.ts'
-import { attackClasses, runAttacks, type AttackOptions, type AttackReport } from '../../src/attack/run.ts'
-import { loadConfig } from '../../src/config/load.ts'
+import { attackClasses, runAttacks } from '../../src/attack/run.ts'
 import type { Config } from '../../src/config/schema.ts'
 import { startGateway } from '../../src/server.ts'
+import { configOf, only, told } from './attack-rig.ts'
 
 t.setTimeout(180_000)
-
-const cheap = { memory: '1mb', iterations: 1 }
-
-function configOf (t: Test, written: Record<string, unknown>, files: Record<string, string> = {}): { readonly config: Config, readonly folder: string } {
-  const folder = t.testdir({ 'config.yaml': stringify({ passwords: cheap, ...written }), ...files })
-  const loaded = loadConfig(join(folder, 'config.yaml'), {})
-  if ('faults' in loaded) throw new Error(JSON.stringify(loaded.faults))
-  return { config: loaded.config, folder }
-}
-
-function only (...names: readonly string[]): Required<Pick<AttackOptions, 'classes'>> {
-  const classes = attackClasses.filter(({ name }) => names.includes(name))
-  if (classes.length !== names.length) throw new Error(`no such class: ${names.join(', ')}`)
-  return { classes }
-}
-
-/** For the message of a test that fails. */
-function told ({ classes }: AttackReport): string {
-  return JSON.stringify(classes.flatMap(({ name, failures, failedControls }) => [...failedControls, ...failures].slice(0, 3).map(({ attack, why }) => [name, attack, why])))
-}
 
 const routes = [
   { path: '/public', upstream: 'http://10.9.8.7:3000', access: 'public' },
@@ -46,9 +25,9 @@ t.test('a configuration with much in it holds, and what is the operator\'s own t
     accessToken: { algorithm: 'HS256', secret: '7c1f4be8d0a94f6f8a3b5e2d1c0f9e8d7c6b5a49382716f5e4d3c2b1a0f9e8d7', clockTolerance: '90s' },
     refreshToken: { graceWindow: '0s' },
     throttle: { attempts: 3 },
-    credentials: [{ type: 'htpasswd', file: './users.htpasswd', roles: ['reader'] }],
+    credentials: [{ type: 'htpasswd', file: './users.htpasswd', roles: ['reader'] }, { type: 'http', url: 'https://accounts.internal/check', findUrl: 'https://accounts.internal/find', secret: 'hunter2hunter2hunter2' }],
     clients: [{ id: 'app' }, { id: 'api', secret: 'hunter2hunter2hunter2' }],
-    trustedIssuers: [{ name: 'corp', issuer: 'https://login.example.com', audience: 'app' }],
+    trustedIssuers: [{ name: 'corp', issuer: 'https://login.example.com', audience: 'app', algorithms: ['RS256', 'ES256'] }],
     trustedProxies: ['127.0.0.0/8'],
     identity: { headers: { 'X-User-Id': 'sub', 'X-Tenant': 'tenant' }, reservedPrefixes: ['X-User-'] },
     limits: { headers: '8kb', body: '64kb' },

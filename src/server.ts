@@ -268,6 +268,8 @@ async function openApplication (config: Config, lasting: Lasting) {
     frameworkErrors: refuse,
     exposeHeadRoutes: false,
     return503OnClosing: false,
+    // None of what is registered waits for anybody; thousands of routes on a slow machine take longer than the ten seconds allowed.
+    pluginTimeout: 0,
   })
   supportAllMethods(app)
   app.addHook('onRequest', admission)

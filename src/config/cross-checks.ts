@@ -63,20 +63,25 @@ function checkClients ({ clients }: Config): CrossFault[] {
 export const ownPaths: readonly string[] = ['/auth/login', '/auth/refresh', '/auth/logout', '/auth/sessions', '/auth/verify', '/oauth/token', '/oauth/revoke', '/oauth/introspect', '/.well-known/jwks.json', '/.well-known/oauth-authorization-server']
 
 function checkRoutes ({ routes }: Config): CrossFault[] {
+  // Each is held against those alone that an upstream could take it for: against all others, a thousand routes would take a second.
+  const byFoldedPath = new Map<string, number[]>()
   return [...checkHosts(routes), ...routes.flatMap((route, index) => {
     const faults: CrossFault[] = []
     const at = (key: string): KeyPath => ['routes', index, key]
     const own = ownPaths.find((path) => route.path.toLowerCase() === path || route.path.toLowerCase().startsWith(`${path}/`))
     if (own !== undefined) faults.push({ path: at('path'), message: `${own} is served by the gateway itself` })
-    routes.slice(0, index).forEach((earlier, before) => {
-      if (!haveSameHost(earlier, route)) return
+    const alike = byFoldedPath.get(folded(route.path)) ?? []
+    for (const before of alike) {
+      const earlier = routes[before]
+      if (earlier === undefined || !haveSameHost(earlier, route)) continue
       if (earlier.path === route.path) {
         const shared = sharedMethods(earlier.methods, route.methods)
         if (shared !== null) faults.push({ path: at('path'), message: `routes[${before}] has this path already${shared}; which one is meant cannot be told` })
-      } else if (folded(earlier.path) === folded(route.path)) {
+      } else {
         faults.push({ path: at('path'), message: `differs from routes[${before}] in case alone, or in dots at the end of a segment, which many upstreams pass over` })
       }
-    })
+    }
+    byFoldedPath.set(folded(route.path), [...alike, index])
     return faults
   })]
 }

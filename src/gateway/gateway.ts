@@ -1,5 +1,6 @@
 /** A request's way through: for each route an encapsulated scope that holds its steps, in order. */
 import { METHODS } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HTTPMethods, onRequestHookHandler } from 'fastify'
 import { Refusal } from '../errors.ts'
@@ -61,6 +62,8 @@ export const gateway: FastifyPluginAsync<GatewayOptions> = async (app, options) 
       })
     }
     refuseOtherMethods(app, place)
+    // A reload makes this beside the requests: each of hundreds of routes takes milliseconds, and they are not to wait for all.
+    await nextTurn()
   }
 }
 

@@ -190,7 +190,8 @@ ProxyPass / ${upstream}/ keepalive=On
 
 async function running (child: ChildProcess, port: number): Promise<Running> {
   const url = `http://127.0.0.1:${port}`
-  const until = Date.now() + 60_000
+  // Under valgrind a thousand routes take minutes.
+  const until = Date.now() + 600_000
   for (;;) {
     if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`)
     try {

@@ -1,7 +1,7 @@
 /**
- * Instructions for one request, under valgrind's callgrind: the same on a busy machine as on a quiet one. Requests are counted in
- * batches until two after each other have come to the same, for until then V8 is still compiling what runs often. Not counted is
- * the kernel; nor would what a signature takes be right, for valgrind hides from OpenSSL what this CPU has for it: whoever checks
+ * Instructions for one request, under valgrind's callgrind: the same on a busy machine as on a quiet one. Batches of requests are
+ * counted once V8 has compiled what runs often; they differ by when it collects garbage, and compiles something anew, so that the
+ * median is told with the least and the most. Not counted is the kernel; nor would what a signature takes be right, for valgrind hides from OpenSSL what this CPU has for it: whoever checks
  * one in each request is not here.
  */
 import { execFileSync } from 'node:child_process'
@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { spread, type Spread } from './comparison.ts'
 import { gatewarden, peers, type Contender } from './contenders.ts'
 import { which } from './machine.ts'
 import type { Bench } from './run.ts'
@@ -18,25 +19,23 @@ export interface Instructions {
   /** Requests. */
   readonly batch: number
   /** For one request. */
-  readonly rows: readonly { readonly name: string, readonly instructions: number }[]
+  readonly rows: readonly { readonly name: string, readonly instructions: Spread }[]
 }
 
 const batch = 500
-/** Between two batches, and not counted: much faster so. */
-const between = 5_000
+const batches = 9
+/** Requests before the first batch; not counted, and much faster so. */
+const warming = 15_000
 /** What a growing gateway has: none of it may show in a request. */
 const manyRoutes = 1_000
 const manyTokens = 100_000
-/** How far two batches may differ, as a part of them. */
-const agreement = 0.003
-const mostBatches = 60
 
 export async function instructions ({ folder, upstream, note }: Bench): Promise<Instructions> {
   if (which('valgrind') === null) throw new Error('needs valgrind: apt-get install valgrind')
   const issuing = await createIssuing(folder, 'ES256')
   const token = await issuing.token(1)
   const upstreamRoute = { upstream, access: 'authenticated' }
-  const rows: { name: string, instructions: number }[] = []
+  const rows: { name: string, instructions: Spread }[] = []
 
   async function count (name: string, contender: Contender, path: string, { tokens = [token], config = {} }: { readonly tokens?: readonly string[], readonly config?: Record<string, unknown> } = {}): Promise<void> {
     const own = join(folder, `${rows.length}`)
@@ -46,27 +45,20 @@ export async function instructions ({ folder, upstream, note }: Bench): Promise<
     try {
       const client = await openClient(running.url, path, tokens)
       // Each is good from now on.
-      await client.ask(tokens.length)
+      await client.ask(Math.max(warming, tokens.length))
       const control = (...words: string[]) => execFileSync('callgrind_control', [...words, String(running.pids[0])], { stdio: 'ignore' })
-      let before = NaN
-      for (let number = 1; ; number++) {
-        await client.ask(between)
-        control('--instr=on')
-        await client.ask(20)
-        control('--zero')
+      const counted: number[] = []
+      control('--instr=on')
+      await client.ask(batch)
+      control('--zero')
+      for (let number = 1; number <= batches; number++) {
         await client.ask(batch)
         control('--dump')
-        const now = await totalOf(`${dump}.${number}`) / batch
-        control('--instr=off')
-        if (Math.abs(now - before) <= agreement * now) {
-          rows.push({ name, instructions: now })
-          break
-        }
-        if (number === mostBatches) throw new Error(`${name} has come to no rest: ${before.toFixed(0)}, ${now.toFixed(0)} instructions a request`)
-        before = now
+        counted.push(await totalOf(`${dump}.${number}`) / batch)
       }
       client.close()
-      note(`${name}: ${rows.at(-1)?.instructions.toFixed(0)} instructions a request`)
+      rows.push({ name, instructions: spread(counted) })
+      note(`${name}: ${rows.at(-1)?.instructions.median.toFixed(0)} instructions a request`)
     } finally {
       await running.stop()
     }

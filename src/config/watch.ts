@@ -1,5 +1,4 @@
 /** Notices when a configuration's files have changed: by looking, as a Kubernetes volume swaps links under them. */
-import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 
 export interface ConfigWatch {
@@ -14,13 +13,13 @@ export interface ConfigWatch {
  */
 export function watchFiles (files: readonly string[], onChange: () => void, interval = 1_000): ConfigWatch {
   let followed = files
-  let known = contentHash(followed)
-  let pending: string | null = null
+  let known = contentOf(followed)
+  let pending: Content | null = null
   const timer = setInterval(() => {
-    const content = contentHash(followed)
-    if (content === known) {
+    const content = contentOf(followed)
+    if (isSame(content, known)) {
       pending = null
-    } else if (content === pending) {
+    } else if (pending !== null && isSame(content, pending)) {
       known = content
       pending = null
       onChange()
@@ -33,22 +32,29 @@ export function watchFiles (files: readonly string[], onChange: () => void, inte
   return {
     follow (next) {
       followed = next
-      known = contentHash(followed)
+      known = contentOf(followed)
       pending = null
     },
     close () { clearInterval(timer) },
   }
 }
 
-function contentHash (files: readonly string[]): string {
-  const hash = createHash('sha256')
-  for (const file of files) {
-    hash.update(file).update('\0')
+/** null for a file that is not there. */
+type Content = readonly (Buffer | null)[]
+
+function contentOf (files: readonly string[]): Content {
+  return files.map((file) => {
     try {
-      hash.update(readFileSync(file))
+      return readFileSync(file)
     } catch {
-      hash.update('\0missing')
+      return null
     }
-  }
-  return hash.digest('base64')
+  })
+}
+
+function isSame (one: Content, other: Content): boolean {
+  return one.length === other.length && one.every((file, index) => {
+    const twin = other[index] ?? null
+    return file === null || twin === null ? file === twin : file.equals(twin)
+  })
 }

@@ -1,7 +1,7 @@
 /**
  * Instructions for one request, under valgrind's callgrind: the same on a busy machine as on a quiet one. Batches of requests are
- * counted once V8 has compiled what runs often; they differ by when it collects garbage, and compiles something anew, so that the
- * median is told with the least and the most. Not counted is the kernel; nor would what a signature takes be right, for valgrind hides from OpenSSL what this CPU has for it: whoever checks
+ * counted once V8 has compiled what runs often; they differ by when it collects garbage, compiles something anew, or does what is
+ * done by the clock, all of which only adds: the least is what a request costs. Not counted is the kernel; nor would what a signature takes be right, for valgrind hides from OpenSSL what this CPU has for it: whoever checks
  * one in each request is not here.
  */
 import { execFileSync } from 'node:child_process'
@@ -58,7 +58,7 @@ export async function instructions ({ folder, upstream, note }: Bench): Promise<
       }
       client.close()
       rows.push({ name, instructions: spread(counted) })
-      note(`${name}: ${rows.at(-1)?.instructions.median.toFixed(0)} instructions a request`)
+      note(`${name}: ${rows.at(-1)?.instructions.min.toFixed(0)} instructions a request`)
     } finally {
       await running.stop()
     }

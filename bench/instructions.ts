@@ -1,8 +1,8 @@
 /**
  * Instructions for one request, under valgrind's callgrind: the same on a busy machine as on a quiet one. Batches of requests are
  * counted once V8 has compiled what runs often; they differ by when it collects garbage, compiles something anew, or does what is
- * done by the clock, all of which only adds: the least is what a request costs. Not counted is the kernel; nor would what a signature takes be right, for valgrind hides from OpenSSL what this CPU has for it: whoever checks
- * one in each request is not here.
+ * done by the clock, all of which only adds: the least is what a request costs. Not counted is the kernel; nor would what a
+ * signature takes be right, for valgrind hides from OpenSSL what this CPU has for it: whoever checks one in each request is not here.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'

@@ -1,4 +1,5 @@
 /** Users of an endpoint of the operator's: it says who they are there and nobody else, and what it takes back ends. */
+import { sourceName } from '../credentials/credential-chain.ts'
 import type { AttackClass, Score } from './attack.ts'
 import { forget } from './login.ts'
 import type { OwnEndpoint } from './own-endpoints.ts'
@@ -21,18 +22,14 @@ export const endpointUsers: AttackClass = {
   },
 }
 
-function nameOf ({ source: { name, type } }: OwnEndpoint): string {
-  return name ?? type
-}
-
 /** As the gateway is to call its user of that id. */
 function subjectOf (endpoint: OwnEndpoint, id: string): string {
-  return endpoint.source.subject === 'prefixed' ? `${nameOf(endpoint)}:${id}` : id
+  return endpoint.source.subject === 'prefixed' ? `${sourceName(endpoint.source)}:${id}` : id
 }
 
 async function right (range: Range, score: Score, endpoint: OwnEndpoint): Promise<boolean> {
   const { subject, why, sent } = await attempt(range, endpoint)
-  score.noteControl(`${nameOf(endpoint)}: the right password`, subject === null ? why : null, sent)
+  score.noteControl(`${sourceName(endpoint.source)}: the right password`, subject === null ? why : null, sent)
   return subject !== null
 }
 
@@ -48,7 +45,7 @@ async function attempt (range: Range, { users }: OwnEndpoint): Promise<{ readonl
 async function ids (range: Range, score: Score, endpoint: OwnEndpoint): Promise<void> {
   const ours = String(range.tokenTarget().claims['sub'])
   const written = [
-    ...range.config.credentials.map(({ name, type }) => `${name ?? type}:${ours}`),
+    ...range.config.credentials.map((source) => `${sourceName(source)}:${ours}`),
     ...range.config.trustedIssuers.map(({ name }) => `${name}|${ours}`),
   ]
   // Where ids are taken as they are, no other source has bare ones, and none may be written as those of others are.
@@ -57,7 +54,7 @@ async function ids (range: Range, score: Score, endpoint: OwnEndpoint): Promise<
   for (const id of [endpoint.id, ...isPrefixed ? [ours] : [], ...written]) {
     endpoint.say({ id })
     const { subject, why, sent } = await attempt(range, endpoint)
-    score.note(`${nameOf(endpoint)}: the id ${id}`, subject === (taken.includes(id) ? subjectOf(endpoint, id) : null) ? null : why, sent)
+    score.note(`${sourceName(endpoint.source)}: the id ${id}`, subject === (taken.includes(id) ? subjectOf(endpoint, id) : null) ? null : why, sent)
   }
 }
 
@@ -73,7 +70,7 @@ async function unreadable (range: Range, score: Score, endpoint: OwnEndpoint): P
   for (const changes of said) {
     endpoint.say(changes)
     const { subject, status, why, sent } = await attempt(range, endpoint)
-    score.note(`${nameOf(endpoint)}: unreadable, ${JSON.stringify(changes).slice(0, 60)}`, subject === null && status === 503 ? null : why, sent)
+    score.note(`${sourceName(endpoint.source)}: unreadable, ${JSON.stringify(changes).slice(0, 60)}`, subject === null && status === 503 ? null : why, sent)
   }
 }
 
@@ -81,7 +78,7 @@ async function disabled (range: Range, score: Score, endpoint: OwnEndpoint): Pro
   for (const value of [true, 1, -1, 'true', 'yes', 'locked', '2020-01-01T00:00:00Z', {}, []]) {
     endpoint.say({ disabled: value })
     const { subject, status, why, sent } = await attempt(range, endpoint)
-    score.note(`${nameOf(endpoint)}: disabled, ${JSON.stringify(value)}`, subject === null && status === 401 ? null : why, sent)
+    score.note(`${sourceName(endpoint.source)}: disabled, ${JSON.stringify(value)}`, subject === null && status === 401 ? null : why, sent)
   }
 }
 
@@ -95,9 +92,9 @@ async function refreshes (range: Range, score: Score, endpoint: OwnEndpoint): Pr
     return await range.logIn(endpoint.users.good)
   }
   const { status, body, sent } = await ask(await logIn())
-  score.noteControl(`${nameOf(endpoint)}: a refresh`, status === 200 && typeof body['access_token'] === 'string' ? null : `it was answered ${status}`, sent)
+  score.noteControl(`${sourceName(endpoint.source)}: a refresh`, status === 200 && typeof body['access_token'] === 'string' ? null : `it was answered ${status}`, sent)
   if (findUrl === undefined) {
-    score.leaveOut(`what becomes of users of ${nameOf(endpoint)} after their login: without findUrl it is not asked, as configured`)
+    score.leaveOut(`what becomes of users of ${sourceName(endpoint.source)} after their login: without findUrl it is not asked, as configured`)
     return
   }
   const ends: Record<string, Parameters<OwnEndpoint['say']>[0]> = { 'who is gone': null, 'who is disabled': { disabled: true }, ...fields.version === undefined ? {} : { 'who has a new password': { version: 'second' } } }
@@ -105,13 +102,13 @@ async function refreshes (range: Range, score: Score, endpoint: OwnEndpoint): Pr
     const tokens = await logIn()
     endpoint.say(said)
     const refused = await ask(tokens)
-    score.note(`${nameOf(endpoint)}: a refresh of somebody ${who}`, refused.status === 401 && refused.body['access_token'] === undefined ? null : `it was answered ${refused.status}`, refused.sent)
+    score.note(`${sourceName(endpoint.source)}: a refresh of somebody ${who}`, refused.status === 401 && refused.body['access_token'] === undefined ? null : `it was answered ${refused.status}`, refused.sent)
     endpoint.say({})
     const again = await ask(tokens)
-    score.note(`${nameOf(endpoint)}: a refresh of somebody ${who}, once more after they came back`, again.status === 401 && again.body['access_token'] === undefined ? null : `it was answered ${again.status}`, again.sent)
+    score.note(`${sourceName(endpoint.source)}: a refresh of somebody ${who}, once more after they came back`, again.status === 401 && again.body['access_token'] === undefined ? null : `it was answered ${again.status}`, again.sent)
   }
   const tokens = await logIn()
   endpoint.say({ id: 'attack-another' })
   const confused = await ask(tokens)
-  score.note(`${nameOf(endpoint)}: a refresh that is answered with another user`, confused.status === 503 && confused.body['access_token'] === undefined ? null : `it was answered ${confused.status}`, confused.sent)
+  score.note(`${sourceName(endpoint.source)}: a refresh that is answered with another user`, confused.status === 503 && confused.body['access_token'] === undefined ? null : `it was answered ${confused.status}`, confused.sent)
 }

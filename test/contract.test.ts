@@ -173,7 +173,7 @@ t.test('401 carries WWW-Authenticate: Bearer: without a token just the realm; wi
 })
 
 t.test('an expired token has GW_TOKEN_EXPIRED, so that a client knows to refresh', async (t) => {
-  const short = await startTestGateway(t, { accessToken: { lifetime: '1s', clockTolerance: '0s' }, routes: [{ path: '/', upstream: upstream.url, access: 'authenticated' }] })
+  const short = await startTestGateway(t, { accessToken: { lifetime: '2s', clockTolerance: '0s' }, routes: [{ path: '/', upstream: upstream.url, access: 'authenticated' }] })
   const token = await short.token()
   let response = await fetch(short.url, { headers: bearer(token) })
   t.equal(response.status, 200)

@@ -65,9 +65,6 @@ async function openPostgres ({ url, timeout, connections, tls }: UserDatabaseOpt
 /** `set` alone would stay with a connection that PgBouncer hands to others; what a transaction begins with holds in it alone. */
 async function inTransaction<Result> (pool: Pool, mode: string, timeout: number, work: (client: PoolClient) => Promise<Result>): Promise<Result> {
   const client = await pool.connect().catch((error: unknown) => { throw new DatabaseFault('unavailable', error) })
-  // A connection that is lost while it is ours is told of here as well; the query under way says so.
-  const ignore = () => {}
-  client.on('error', ignore)
   let broken: Error | undefined
   try {
     await client.query(`begin ${mode}; set local statement_timeout = ${timeout}`)
@@ -78,7 +75,6 @@ async function inTransaction<Result> (pool: Pool, mode: string, timeout: number,
     await client.query('rollback').catch((failed: unknown) => { broken = failed instanceof Error ? failed : new Error(String(failed)) })
     throw faultOf(error)
   } finally {
-    client.off('error', ignore)
     client.release(broken)
   }
 }

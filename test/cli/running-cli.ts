@@ -10,6 +10,8 @@ export interface Running {
   readonly child: ChildProcess
   /** Every line so far, parsed. */
   readonly log: readonly Record<string, unknown>[]
+  /** What it has written there so far. */
+  stderr (): string
   /** The first line, past or to come, of which this is true. Rejects after thirty seconds. */
   line (matches: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
   readonly exited: Promise<number | null>
@@ -79,5 +81,5 @@ export async function startCli (t: Test, folder: string, args: readonly string[]
     })
   }
   const ready = await line(({ msg }) => msg === 'ready')
-  return { url: String(ready['public']), adminUrl: String(ready['admin']), child, log, line, exited }
+  return { url: String(ready['public']), adminUrl: String(ready['admin']), child, log, stderr: () => output.stderr, line, exited }
 }

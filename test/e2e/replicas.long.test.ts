@@ -14,7 +14,7 @@ import { startPostgres } from '../helpers/postgres.ts'
 import { violationsIn, type Event } from './session-history.ts'
 
 interface Tokens { readonly access_token: string, readonly refresh_token: string }
-interface Replica { running: Running, killed: boolean }
+interface Replica { running: Running }
 
 const seed = Number(process.env['GATEWARDEN_SEED'] ?? randomInt(2 ** 31))
 t.comment(`GATEWARDEN_SEED=${seed}`)
@@ -37,7 +37,7 @@ const folder = configFolder(t, {
   routes: [{ path: '/api', upstream: `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`, access: 'authenticated' }],
 })
 // All three at once, on an empty database.
-const replicas: Replica[] = await Promise.all([1, 2, 3].map(async () => ({ running: await startCli(t, folder), killed: false })))
+const replicas: Replica[] = await Promise.all([1, 2, 3].map(async () => ({ running: await startCli(t, folder) })))
 const names = ['ann', 'ben', 'cat', 'dan']
 for (const name of names) {
   const { code, stderr } = await cli(folder, ['users', 'add', name, '--password-stdin'], password)
@@ -245,6 +245,7 @@ t.test('parallel refreshes and logouts, with kills and restarts in between', asy
   const later: Promise<void>[] = []
   const [, ...last] = await Promise.all([disturb(), ...Array.from({ length: 8 }, client)])
   await Promise.all(later)
+  for (const { running: { child, log, stderr } } of replicas) if (child.exitCode !== null || child.signalCode !== null) t.fail(`a gateway has ended that nobody killed: ${child.exitCode ?? child.signalCode ?? ''} ${stderr()} ${JSON.stringify(log.slice(-3))}`)
 
   // Every client ends with a token that works, everywhere.
   for (const tokens of last) {

@@ -1,5 +1,5 @@
 /** A refresh token: its form, its hash, its successor. What a token is good for is session-service.ts's matter. */
-import { createHash, createHmac, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
+import { createHmac, hash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
 
 /** A token that was made here, whatever has become of it since. */
 export interface RefreshToken {
@@ -67,7 +67,7 @@ export function createRefreshTokens (key: Buffer): RefreshTokens {
 
 /** What is stored of a token. It has 256 random bits: a plain hash cannot be searched. */
 export function hashOf (token: RefreshToken): string {
-  return createHash('sha256').update(token.text).digest('base64url')
+  return hash('sha256', token.text, 'base64url')
 }
 
 function uint32 (number: number): Buffer {
@@ -81,5 +81,6 @@ function bytesOf (uuid: string): Buffer {
 }
 
 function sessionIdOf (bytes: Buffer): string {
-  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  const hex = bytes.toString('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }

@@ -82,6 +82,9 @@ function codeOf (error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
 }
 
+/** Tasks that go over in one message while answers are handed out: waking the other thread costs more than to write ten of them. */
+const TOGETHER = 16
+
 type Rows = Extract<Answer, { rows: unknown }>
 type Unnumbered<T> = T extends Task ? Omit<T, 'id'> : never
 
@@ -141,6 +144,11 @@ async function openThread (data: SqliteThreadData): Promise<SqliteThread> {
   }
 
   function send (): void {
+    if (inbox.length > 0 && outbox.length < TOGETHER) setImmediate(send)
+    else flush()
+  }
+
+  function flush (): void {
     const message: ToSqliteThread = outbox
     outbox = []
     if (message.length > 0) worker.postMessage(message)
@@ -153,13 +161,14 @@ async function openThread (data: SqliteThreadData): Promise<SqliteThread> {
         const id = count++
         if (asked.size === 0) worker.ref()
         asked.set(id, { resolve, reject })
-        // What is asked in one turn of the loop goes over together, and onto the disk together.
+        // What is asked in one turn of the loop goes over together, and onto the disk together; so does what is asked by those who
+        // are answered one after the other.
         if (outbox.push({ id, ...task }) === 1) setImmediate(send)
       })
     },
     async close () {
       if (gone === null) {
-        send()
+        flush()
         gone = new Error('the storage has been closed')
         worker.ref()
         worker.postMessage('close' satisfies ToSqliteThread)

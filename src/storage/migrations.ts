@@ -11,15 +11,14 @@ export interface MigrateOptions {
   readonly explain: (error: unknown) => StartupFault | null
 }
 
-/** Brings the schema up to date; safe when several processes start at once. Throws a StartupFault. */
+/** Brings the schema up to date; on SQLite safe when several processes start at once, on PostgreSQL within a transaction that has a lock. Throws a StartupFault. */
 export async function migrate<Tables> (db: Kysely<Tables>, postgres?: MigrateOptions): Promise<void> {
   const migrator = new Migrator({
     db,
     provider: { getMigrations: async () => toldOf(migrationsIn(postgres?.schema ?? null)) },
-    ...postgres === undefined ? {} : { migrationTableSchema: postgres.schema },
+    ...postgres === undefined ? {} : { migrationTableSchema: postgres.schema, disableTransactions: true },
   })
   const { error } = await migrator.migrateToLatest()
-  step('migration: all committed')
   if (error === undefined) return
   const fault = postgres?.explain(error) ?? null
   if (fault !== null) throw fault

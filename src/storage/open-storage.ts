@@ -1,6 +1,7 @@
 /** A storage URL → one database, opened, brought up to date, watched for what others write, and closed. */
 import { Kysely, sql } from 'kysely'
 import { StartupFault } from '../errors.ts'
+import { step } from '../steps.ts'
 import type { Change, Storage, Tables } from './database.ts'
 import { migrate } from './migrations.ts'
 import type { PostgresOptions } from './postgres-url.ts'
@@ -36,6 +37,7 @@ export async function openStorage (url: string, { patience = 5_000, postgres, wa
   const db = new Kysely<Tables>({ dialect: stepped(dialect) })
   try {
     await migrate(db)
+    step('migration: all committed')
   } catch (error) {
     await db.destroy()
     throw error

@@ -1,9 +1,11 @@
 /** PostgreSQL as a storage: a schema of its own, brought up to date by whoever comes first; what others commit is heard by LISTEN. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { Kysely, PostgresDialect, sql, type DatabaseIntrospector, type PostgresPool } from 'kysely'
+import { Kysely, PostgresAdapter, PostgresDialect, sql, type DatabaseIntrospector, type PostgresPool, type PostgresPoolClient } from 'kysely'
 import { StartupFault } from '../errors.ts'
+import { step } from '../steps.ts'
 import type { Change, Storage, Tables } from './database.ts'
-import { migrate } from './migrations.ts'
+import { lockAlone } from './locks.ts'
+import { migrate, type MigrateOptions } from './migrations.ts'
 import { openChannel, type Channel } from './postgres-channel.ts'
 import { codeOf, connectClient, openPool, type PostgresClient } from './postgres-connections.ts'
 import { connectFault, schemaFault } from './postgres-faults.ts'
@@ -88,13 +90,35 @@ async function prepare (address: PostgresAddress, { schema, connectTimeout }: Po
     if (Number(about?.['version']) < OLDEST) throw new StartupFault(`PostgreSQL ${String(about?.['name'])} is too old: 13 or newer is needed`)
     // After a crash of the server a session that was ended would live, and a refresh token that was given out would be unknown.
     if (about?.['commit'] === 'off' || about?.['fsync'] === 'off') warn('PostgreSQL confirms what is not on the disk (synchronous_commit or fsync is off): its crash can revive ended sessions and lose logins')
-    await migrate(databaseOf(client.pool, schema), { schema, explain: (error) => schemaFault(error, schema, address) })
+    await migrateAlone(client, schema, (error) => schemaFault(error, schema, address))
+    step('migration: all committed')
   } catch (error) {
     throw error instanceof StartupFault ? error : schemaFault(error, schema, address) ?? connectFault(error, address)
   } finally {
     await client.end().catch(() => {})
   }
   return takesSettings
+}
+
+/**
+ * Kysely's migrator locks the server's session, and locks and unlocks outside of its transaction: a pooler that hands out connections
+ * by transaction lets it lock one of them and unlock another, and whoever starts next waits for an hour. Here all of it is one
+ * transaction, the lock first.
+ */
+async function migrateAlone (client: PostgresClient, schema: string, explain: MigrateOptions['explain']): Promise<void> {
+  await databaseOf(client.pool, schema).transaction().execute(async (transaction) => {
+    await sql`set local statement_timeout = ${sql.lit(MIGRATION)}`.execute(transaction)
+    await lockAlone(transaction, 'migration')
+    // After the first fault each statement is answered by 25P02, that the transaction is lost.
+    let first: unknown = null
+    const query: PostgresClient['query'] = async (text, parameters) => await client.query(text, parameters).catch((error: unknown) => {
+      first ??= error
+      throw error
+    })
+    // The migrator takes no transaction for a database: it gets another one, which has the same connection.
+    const pool = { ...client.pool, connect: async () => ({ query, release () {} }) as unknown as PostgresPoolClient }
+    await migrate(databaseOf(pool, schema), { schema, explain: (error) => explain(first ?? error) })
+  })
 }
 
 const passing = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EAI_AGAIN', '57P03'])
@@ -118,6 +142,12 @@ function databaseOf (pool: PostgresPool, schema: string): Kysely<Tables> {
   return new Kysely<Tables>({ dialect: stepped(new LeanDialect({ pool }, schema)) }).withSchema(schema)
 }
 
+/** Who migrates has a lock already: see `migrateAlone`. */
+class UnlockedAdapter extends PostgresAdapter {
+  override async acquireMigrationLock (): Promise<void> {}
+  override async releaseMigrationLock (): Promise<void> {}
+}
+
 /** Kysely's own introspector reads every column of every schema, which in a large database takes longer than all else at a start. */
 class LeanDialect extends PostgresDialect {
   readonly #schema: string
@@ -125,6 +155,10 @@ class LeanDialect extends PostgresDialect {
   constructor (config: ConstructorParameters<typeof PostgresDialect>[0], schema: string) {
     super(config)
     this.#schema = schema
+  }
+
+  override createAdapter (): PostgresAdapter {
+    return new UnlockedAdapter()
   }
 
   override createIntrospector (db: Kysely<never>): DatabaseIntrospector {

@@ -165,7 +165,7 @@ function childrenOf (pid: number): number[] {
 }
 
 /** PostgreSQL does not run as root: there the system's user `postgres` does, who is made where there is none. */
-function ownerOf (folder: string): { uid?: number, gid?: number } {
+export function ownerOf (folder: string): { uid?: number, gid?: number } {
   if (userInfo().uid !== 0) return {}
   const id = (what: '-u' | '-g') => Number(execFileSync('id', [what, 'postgres'], { stdio: 'pipe' }))
   let owner

@@ -23,14 +23,14 @@ export const foreignTokens: AttackClass = {
       if (key === undefined) continue
       const others = issuers.filter((one) => one !== issuer)
       if (others.length === 0) score.leaveOut(`what one issuer says in the name of another: ${name} is the only one`)
-      for (const { pen } of issuer.keys) await score.control(`${name}, ${pen.algorithm}: its own token`, ask(range, aim, signed(range, issuer, pen)), takenAs(aim, subjectOf(issuer, subject)))
+      for (const { pen } of issuer.keys) await score.control(`${name}, ${pen.algorithm}: its own token`, ask(aim, signed(range, issuer, pen)), takenAs(aim, subjectOf(issuer, subject)))
       for (const one of issuer.keys) await forged(range, score, { aim, issuer, others, key: one })
       await othersSubjects(range, score, { aim, issuer, others, key })
       await unbelieved(range, score, { aims, issuer, key })
       await ourSessions(range, score, { issuer, key })
-      for (const { pen } of issuer.keys) await score.control(`${name}, ${pen.algorithm}: its own token, after all of them`, ask(range, aim, signed(range, issuer, pen)), takenAs(aim, subjectOf(issuer, subject)))
+      for (const { pen } of issuer.keys) await score.control(`${name}, ${pen.algorithm}: its own token, after all of them`, ask(aim, signed(range, issuer, pen)), takenAs(aim, subjectOf(issuer, subject)))
     }
-    await score.control('our own token, after all of them', ask(range, aim, range.token()), takenAs(aim, ourSubject(range)))
+    await score.control('our own token, after all of them', ask(aim, range.token()), takenAs(aim, ourSubject(range)))
   },
 }
 
@@ -40,6 +40,7 @@ const subject = 'attack-alice'
 interface Aim {
   readonly method: string
   readonly path: string
+  readonly host: string
   /** Header → claim. */
   readonly headers: Readonly<Record<string, string>>
   readonly passes: Judge
@@ -54,10 +55,11 @@ interface Case {
 }
 
 /** The last is always there: it tells whoever asks what an upstream would be told. */
-function aimsOf ({ config, routes }: Range): [Aim, ...Aim[]] {
+function aimsOf ({ config, routes, host }: Range): [Aim, ...Aim[]] {
   const verify: Aim = {
     method: 'GET',
     path: '/auth/verify',
+    host,
     headers: config.identity.headers,
     passes: ({ answer }) => answer.status === 200 ? null : `it was answered ${answer.status}`,
     told: ({ answer }) => answer.headers,
@@ -65,6 +67,7 @@ function aimsOf ({ config, routes }: Range): [Aim, ...Aim[]] {
   const [first, ...others] = routes.filter(({ isPublic, rule }) => !isPublic && rule === null).map((route): Aim => ({
     method: route.method,
     path: route.path,
+    host: route.host,
     headers: route.config.identity?.headers ?? config.identity.headers,
     passes: served(route.upstreamPath(route.path)),
     told: ({ seen }) => seen.flatMap(({ headers }) => headers),
@@ -76,7 +79,7 @@ function tellsOf (claim: string) {
   return ({ headers }: Aim): boolean => Object.values(headers).includes(claim)
 }
 
-function ask ({ host }: Range, { method, path }: Pick<Aim, 'method' | 'path'>, token: string): string {
+function ask ({ method, path, host }: Pick<Aim, 'method' | 'path' | 'host'>, token: string): string {
   return requestText({ method, target: path, host, lines: [bearer(wire(token))] })
 }
 
@@ -129,10 +132,10 @@ async function forged (range: Range, score: Score, one: Case): Promise<void> {
   const long = Math.ceil(range.config.accessToken.clockTolerance / 1000) + 300
   const expired = { ...claims, iat: claims.iat - long - 300, exp: claims.iat - long }
   const invalid = { ...withOtherKeys(range, one), ...inOtherNames(range, one), 'expired, and signed with a key of nobody': forge(otherPen(pen), header, expired) }
-  for (const [what, token] of Object.entries(invalid)) await score.attack(`${name}: ${what}`, ask(range, aim, token), refusedWith('GW_TOKEN_INVALID'))
+  for (const [what, token] of Object.entries(invalid)) await score.attack(`${name}: ${what}`, ask(aim, token), refusedWith('GW_TOKEN_INVALID'))
   const target: Target = { pen, publicJwk, header, claims, nowSeconds: claims.iat }
-  for (const { name: what, token, code } of [...unsignedTokens(target), ...confusedKeys(target)]) await score.attack(`${name}: ${what}`, ask(range, aim, token), refusedWith(code))
-  await score.attack(`${name}: expired`, ask(range, aim, forge(pen, header, expired)), refusedWith('GW_TOKEN_EXPIRED'))
+  for (const { name: what, token, code } of [...unsignedTokens(target), ...confusedKeys(target)]) await score.attack(`${name}: ${what}`, ask(aim, token), refusedWith(code))
+  await score.attack(`${name}: expired`, ask(aim, forge(pen, header, expired)), refusedWith('GW_TOKEN_EXPIRED'))
 }
 
 function withOtherKeys (range: Range, { issuer, others, key: { pen } }: Case): Record<string, string> {
@@ -181,13 +184,13 @@ function inOtherNames (range: Range, { issuer, key: { pen } }: Case): Record<str
 async function othersSubjects (range: Range, score: Score, { aim, issuer, others, key: { pen } }: Case): Promise<void> {
   const { name, subject: naming } = issuer.trusted
   if (naming === 'prefixed') {
-    for (const sub of [ourSubject(range), ...others.map((other) => subjectOf(other, subject))]) await score.attack(`${name}: the subject ${sub}`, ask(range, aim, signed(range, issuer, pen, { sub })), takenAs(aim, `${name}|${sub}`))
+    for (const sub of [ourSubject(range), ...others.map((other) => subjectOf(other, subject))]) await score.attack(`${name}: the subject ${sub}`, ask(aim, signed(range, issuer, pen, { sub })), takenAs(aim, `${name}|${sub}`))
     return
   }
   score.leaveOut(`subjects of ${name} that are ours too: they are one user, as configured`)
   for (const { trusted } of [issuer, ...others]) {
     const sub = `${trusted.name}|${subject}`
-    await score.attack(`${name}: the subject ${sub}`, ask(range, aim, signed(range, issuer, pen, { sub })), refusedWith('GW_TOKEN_INVALID'))
+    await score.attack(`${name}: the subject ${sub}`, ask(aim, signed(range, issuer, pen, { sub })), refusedWith('GW_TOKEN_INVALID'))
   }
 }
 
@@ -199,7 +202,7 @@ async function unbelieved (range: Range, score: Score, { aims, issuer, key: { pe
     if (believed === undefined) continue
     const given = (values: readonly string[]) => kind === 'roles' ? { roles: values } : { scope: values.join(' ') }
     const aim = aims.find(tellsOf(kind === 'roles' ? 'roles' : 'scope'))
-    if (aim !== undefined) await score.attack(`${name}: ${kind} that it may not give`, ask(range, aim, signed(range, issuer, pen, given([range.marker]))), both(aim.passes, (outcome) => aim.told(outcome).some(([, value]) => value.includes(range.marker)) ? 'they were told of' : null))
+    if (aim !== undefined) await score.attack(`${name}: ${kind} that it may not give`, ask(aim, signed(range, issuer, pen, given([range.marker]))), both(aim.passes, (outcome) => aim.told(outcome).some(([, value]) => value.includes(range.marker)) ? 'they were told of' : null))
     let demanded = false
     for (const route of range.routes) {
       const { access } = route.config
@@ -207,7 +210,7 @@ async function unbelieved (range: Range, score: Score, { aims, issuer, key: { pe
       if (beyond.length === 0) continue
       demanded = true
       const claims = { ...route.rule, ...claimsOf(range, issuer), ...given(beyond) }
-      await score.attack(`${name}: ${kind} that it may not give, where ${route.name} demands them`, ask(range, route, signed(range, issuer, pen, claims)), refusedAs(403))
+      await score.attack(`${name}: ${kind} that it may not give, where ${route.name} demands them`, ask(route, signed(range, issuer, pen, claims)), refusedAs(403))
     }
     if (aim === undefined && !demanded) score.leaveOut(`${kind} that ${name} may not give: no header and no rule tells of them`)
   }
@@ -221,5 +224,5 @@ async function ourSessions (range: Range, score: Score, { issuer, key: { pen } }
     'the end of a session of ours': { method: 'DELETE', path: `/auth/sessions/${String(sid)}` },
     'the logout of somebody of ours': { method: 'POST', path: '/auth/logout' },
   }
-  for (const [what, way] of Object.entries(ways)) await score.attack(`${issuer.trusted.name}: ${what}`, ask(range, way, signed(range, issuer, pen, { sub, sid })), refusedAs(401, 403))
+  for (const [what, way] of Object.entries(ways)) await score.attack(`${issuer.trusted.name}: ${what}`, ask({ ...way, host: range.host }, signed(range, issuer, pen, { sub, sid })), refusedAs(401, 403))
 }

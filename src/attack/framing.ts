@@ -18,7 +18,7 @@ export const framing: AttackClass = {
     for (const route of aims) {
       const caller = route.isPublic ? [] : [bearer(range.tokenFor(route))]
       const method = bodyMethod(route)
-      const head = (lines: readonly string[], target = route.path) => requestText({ method, target, host: range.host, lines: [...caller, ...lines] })
+      const head = (lines: readonly string[], target = route.path) => requestText({ method, target, host: route.host, lines: [...caller, ...lines] })
       await score.control(`${route.name}: a counted body`, `${head(['Content-Length: 5'])}hello`, arrives('hello'))
       await score.control(`${route.name}: a chunked body`, `${head(['Transfer-Encoding: chunked'])}5\r\nhello\r\n0\r\n\r\n`, arrives('hello'))
       await secondClient(range, score, route, 'before anything')
@@ -26,7 +26,7 @@ export const framing: AttackClass = {
         await score.attack(`${route.name}: ${name}`, `${head(lines)}${body}`, nothingSmuggled, { settle: SETTLE })
         await secondClient(range, score, route, name)
       }
-      for (const [name, text] of upgrades(range, route, caller)) {
+      for (const [name, text] of upgrades(route, caller)) {
         await score.attack(`${route.name}: ${name}`, text, nothingSmuggled, { settle: SETTLE, then: smuggled(range, route) })
         await secondClient(range, score, route, name)
       }
@@ -47,10 +47,11 @@ function bodyMethod ({ config: { methods } }: AimedRoute): string {
 }
 
 /** What an attacker wants somebody to read as a request: past every rule, and to where a token is needed. */
-function smuggled ({ routes, host, marker }: Range, near: AimedRoute): string {
+function smuggled ({ routes, marker }: Range, near: AimedRoute): string {
   // Where nothing is protected there is still a method that is never forwarded.
   const guarded = routes.find(({ needsToken }) => needsToken)
-  return `${guarded?.method ?? 'TRACE'} ${(guarded ?? near).path}/smuggled HTTP/1.1\r\nHost: ${host}\r\nX-User-Id: ${marker}\r\nX-User-Roles: admin\r\n\r\n`
+  const { path, host } = guarded ?? near
+  return `${guarded?.method ?? 'TRACE'} ${path}/smuggled HTTP/1.1\r\nHost: ${host}\r\nX-User-Id: ${marker}\r\nX-User-Roles: admin\r\n\r\n`
 }
 
 function isSmuggled ({ target, headers }: { readonly target: string, readonly headers: readonly (readonly [string, string])[] }): boolean {
@@ -71,7 +72,7 @@ function arrives (body: string): Judge {
 /** On a connection of its own; the upstream's are those of the pool. */
 async function secondClient (range: Range, score: Score, route: AimedRoute, after: string): Promise<void> {
   const own = `/second-client-${range.upstream.count()}`
-  const text = requestText({ method: bodyMethod(route), target: `${route.path}${own}`, host: range.host, lines: route.isPublic ? [] : [bearer(range.tokenFor(route))], body: `mine${own}` })
+  const text = requestText({ method: bodyMethod(route), target: `${route.path}${own}`, host: route.host, lines: route.isPublic ? [] : [bearer(range.tokenFor(route))], body: `mine${own}` })
   await score.control(`${route.name}: a second client after ${after}`, text, ({ answer, seen }) => {
     const [first] = seen
     if (seen.length !== 1 || first === undefined) return `the upstream saw ${seen.length} requests`
@@ -126,7 +127,8 @@ function isPlainLength (length: string): boolean {
 }
 
 /** Bytes behind an upgrade are the tunnel's, or nobody's: never a request. */
-function upgrades ({ host }: Range, route: AimedRoute, caller: readonly string[]): [string, string][] {
+function upgrades (route: AimedRoute, caller: readonly string[]): [string, string][] {
+  const { host } = route
   if (route.method !== 'GET') return []
   const [connection = '', upgrade = '', version = '', key = ''] = handshakeLines
   const ask = (lines: readonly string[], target = route.path, method = 'GET') => requestText({ method, target, host, lines: [...caller, ...lines] })

@@ -39,7 +39,7 @@ export const identityHeaders: AttackClass = {
       if (!route.isPublic) callers.push(['a user', [bearer(range.tokenFor(route))], saysWho(range, route)])
       else callers.push(['a user', [bearer(range.token())], saysNothing(range, route)])
       for (const [caller, lines, judge] of callers) {
-        const ask = (more: readonly string[], body?: string) => requestText({ method: route.method, target: route.path, host: range.host, lines: [...lines, ...more], ...body === undefined ? {} : { body } })
+        const ask = (more: readonly string[], body?: string) => requestText({ method: route.method, target: route.path, host: route.host, lines: [...lines, ...more], ...body === undefined ? {} : { body } })
         const holds = both(nothingOf(marker), judge)
         await score.control(`${route.name}, ${caller}: without any of it`, ask(['X-Other: kept']), both(reaches, judge, keeps('x-other', 'kept')))
         for (const name of names) {
@@ -54,7 +54,7 @@ export const identityHeaders: AttackClass = {
       }
       if (!route.isPublic) {
         for (const [what, line] of [['a forged token', bearer('x.y.z')], ['an expired token', bearer(range.token({ iat: 1, exp: 2 }))], ['an empty token', 'Authorization: Bearer']] as const) {
-          await score.attack(`${route.name}: ${what} and who they say they are`, requestText({ method: route.method, target: route.path, host: range.host, lines: [line, ...names.map((name) => `${name}: ${marker}`)] }), refused)
+          await score.attack(`${route.name}: ${what} and who they say they are`, requestText({ method: route.method, target: route.path, host: route.host, lines: [line, ...names.map((name) => `${name}: ${marker}`)] }), refused)
         }
       }
     }
@@ -63,8 +63,8 @@ export const identityHeaders: AttackClass = {
 
 /** Every way for a head to reach an upstream that goes through other code than a plain GET. */
 function * ways (route: AimedRoute, range: Range, caller: readonly string[], lines: readonly string[]): Generator<[string, string]> {
-  const { host, marker } = range
-  const { path: target, method } = route
+  const { marker } = range
+  const { path: target, method, host } = route
   const few = lines.slice(0, 12)
   const request = (more: readonly string[], body?: string, of = method) => requestText({ method: of, target, host, lines: [...caller, ...more], ...body === undefined ? {} : { body } })
   // All at once, but no more than the gateway takes.
@@ -99,7 +99,7 @@ export const overridingHeaders: AttackClass = {
     const names = overriding.filter((name) => !isTrustedProxy || !believedOfProxies.test(name))
     for (const route of range.routes) {
       const caller = route.needsToken ? [bearer(range.tokenFor(route))] : []
-      const ask = (lines: readonly string[]) => requestText({ method: route.method, target: route.path, host: range.host, lines: [...caller, ...lines] })
+      const ask = (lines: readonly string[]) => requestText({ method: route.method, target: route.path, host: route.host, lines: [...caller, ...lines] })
       await score.control(`${route.name}: without any of it`, ask([]), both(reaches, writtenByTheGateway))
       for (const name of names) {
         for (const spelling of [name, name.replaceAll('-', '_'), name.toLowerCase().replaceAll('-', '.')]) {

@@ -3,15 +3,16 @@ import { METHODS } from 'node:http'
 import { both, nothingOf, refusedAs, served, type AttackClass, type Judge } from './attack.ts'
 import type { AimedRoute } from './range.ts'
 import { bearer, requestText } from './request-text.ts'
+import { routesAt } from './routes-of-host.ts'
 
 export const methods: AttackClass = {
   name: 'methods',
   claim: 'a route is reached by the methods that it names, and the upstream is told of no other',
   async run (range, score) {
-    const { host, marker } = range
+    const { marker } = range
     for (const route of range.routes) {
       const caller = route.isPublic ? [] : [bearer(range.tokenFor(route))]
-      const { method, path } = route
+      const { method, path, host } = route
       await score.control(`${route.name}: ${method}`, requestText({ method, target: path, host, lines: caller }), served(route.upstreamPath(path)))
       for (const other of ['TRACE', 'TRACK', 'CONNECT', ...notTaken(route, range.routes)]) {
         await score.attack(`${route.name}: ${other}`, requestText({ method: other, target: path, host, lines: [...caller, 'Content-Length: 0'] }), refusedAs(400, 405))
@@ -30,8 +31,8 @@ export const methods: AttackClass = {
 }
 
 /** Methods that no route of the path takes. */
-function notTaken ({ config: { path } }: AimedRoute, routes: readonly AimedRoute[]): string[] {
-  const here = routes.filter(({ config }) => config.path === path).map(({ config }) => config.methods)
+function notTaken ({ config: { path }, host }: AimedRoute, routes: readonly AimedRoute[]): string[] {
+  const here = routesAt(routes, host, path).map(({ config }) => config.methods)
   if (here.includes(undefined)) return []
   const taken = new Set(here.flatMap((names) => names ?? []))
   if (taken.has('GET')) taken.add('HEAD')

@@ -7,28 +7,30 @@ import { both, served, type AttackClass, type Judge } from './attack.ts'
 import { readings } from './path-readings.ts'
 import type { AimedRoute, Range } from './range.ts'
 import { bearer, requestText } from './request-text.ts'
+import { namesHost, routesAt, sharedHost } from './routes-of-host.ts'
 
 export const paths: AttackClass = {
   name: 'paths',
   claim: 'without a token nothing reaches an upstream that any reader of the same bytes would take for a protected path',
   async run (range, score) {
-    const { host, routes } = range
+    const { routes } = range
     for (const route of routes) {
       const lines = route.isPublic ? [] : [bearer(range.tokenFor(route))]
       for (const target of [route.path, `${route.path}/%20a?../x=%2e%2e`, `${route.path}/AbC.d;e=f~g`]) {
-        await score.control(`${route.name}: ${target.slice(route.path.length)}`, requestText({ method: route.method, target, host, lines }), served(route.upstreamPath(target)))
+        await score.control(`${route.name}: ${target.slice(route.path.length)}`, requestText({ method: route.method, target, host: route.host, lines }), served(route.upstreamPath(target)))
       }
     }
     const judge = onlyOpenPaths(range)
-    for (const target of targets(routes)) {
-      for (const [name, text] of written(target, host)) await score.attack(name, text, judge(target))
+    for (const { target, host } of targets(routes)) {
+      for (const [name, text] of written(target, host)) await score.attack(name, text, judge(target, host))
     }
     for (const route of routes.filter(({ needsToken }) => needsToken)) {
+      const { host } = route
       for (const target of [...absoluteForms(route.path, host), ...noPaths(route.path)]) {
-        await score.attack(`${route.name}: target ${target}`, requestText({ target, host }), judge(target))
+        await score.attack(`${route.name}: target ${target}`, requestText({ target, host }), judge(target, host))
       }
       for (const other of strangeHosts(host)) {
-        await score.attack(`${route.name}: host ${JSON.stringify(other)}`, `GET http://${host}${route.path} HTTP/1.1\r\n${other}\r\n\r\n`, judge(route.path))
+        await score.attack(`${route.name}: host ${JSON.stringify(other)}`, `GET http://${host}${route.path} HTTP/1.1\r\n${other}\r\n\r\n`, judge(route.path, host))
       }
     }
   },
@@ -41,13 +43,28 @@ function * written (target: string, host: string): Generator<[string, string]> {
 }
 
 /** All ways to each protected path: by itself misspelt, and out of each open route. */
-function targets (routes: readonly AimedRoute[]): readonly string[] {
-  const guarded = routes.filter(({ needsToken }) => needsToken).map(({ config: { path } }) => path)
-  const open = [...routes.filter(({ needsToken }) => !needsToken).map(({ config: { path } }) => path === '/' ? '' : path), '/attack-nowhere']
-  const pairs = guarded.flatMap((path) => open.map((entry) => [entry, path] as const))
+function targets (routes: readonly AimedRoute[]): Iterable<Aim> {
+  const guarded = routes.filter(({ needsToken }) => needsToken)
+  const open = routes.filter(({ needsToken }) => !needsToken)
+  const pairs = guarded.flatMap((route) => [
+    ...open.flatMap((other) => {
+      const host = sharedHost(route, other)
+      return host === undefined ? [] : [{ host, path: route.config.path, entry: other.config.path === '/' ? '' : other.config.path }]
+    }),
+    { host: route.host, path: route.config.path, entry: '/attack-nowhere' },
+  ])
   // Of very many, some of each.
   const step = Math.ceil(pairs.length / MOST_PAIRS)
-  return [...new Set([...guarded.flatMap(misspelt), ...pairs.filter((_, index) => index % step === 0).flatMap(([entry, path]) => outOf(entry, path))])]
+  const all = [
+    ...guarded.flatMap(({ config: { path }, host }) => misspelt(path).map((target) => ({ target, host }))),
+    ...pairs.filter((_, index) => index % step === 0).flatMap(({ host, path, entry }) => outOf(entry, path).map((target) => ({ target, host }))),
+  ]
+  return new Map(all.map((aim) => [`${aim.host} ${aim.target}`, aim])).values()
+}
+
+interface Aim {
+  readonly target: string
+  readonly host: string
 }
 
 const MOST_PAIRS = 24
@@ -105,28 +122,27 @@ function strangeHosts (host: string): string[] {
 }
 
 /** What came through must be an open path in every reading: of what was sent, and of what the upstream saw. */
-function onlyOpenPaths ({ routes }: Range): (sent: string) => Judge {
-  const openOrigins = new Set(routes.filter(({ needsToken }) => !needsToken).flatMap(({ origins }) => origins))
-  const stripped = new Set(routes.filter(({ needsToken, config }) => !needsToken && config.stripPrefix).flatMap(({ origins }) => origins))
-  return (sent) => both(({ answer, seen }) => seen.length === 0 && answer.status >= 500 ? `it was answered ${answer.status}` : null, ({ seen }) => {
+function onlyOpenPaths ({ routes }: Range): (sent: string, host: string) => Judge {
+  return (sent, host) => both(({ answer, seen }) => seen.length === 0 && answer.status >= 500 ? `it was answered ${answer.status}` : null, ({ seen }) => {
+    const open = routes.filter(({ needsToken, config }) => !needsToken && (config.hosts === undefined || namesHost(config, host)))
     for (const { target, origin } of seen) {
-      if (!openOrigins.has(origin)) return `an upstream saw it that only protected routes lead to: ${origin}`
+      const leading = open.filter(({ origins }) => origins.includes(origin))
+      if (leading.length === 0) return `an upstream saw it that only protected routes lead to: ${origin}`
       const there = routes.filter(({ origins, config }) => origins.includes(origin) && !config.stripPrefix)
-      const guarded = guardedBy(readings(sent), routes) ?? guardedBy(readings(target), there)
-      if (guarded !== null) return `the upstream saw ${target}, which can be read as ${guarded.reading}: the route ${guarded.route.name} protects that${stripped.has(origin) ? ', and an open route with stripPrefix leads to the same upstream' : ''}`
+      const guarded = guardedBy(readings(sent), routes, host) ?? guardedBy(readings(target), there, host)
+      if (guarded !== null) return `the upstream saw ${target}, which can be read as ${guarded.reading}: the route ${guarded.route.name} protects that${leading.some(({ config }) => config.stripPrefix) ? ', and an open route with stripPrefix leads to the same upstream' : ''}`
     }
     return null
   })
 }
 
 /** The protected route that one of the readings leads to. */
-function guardedBy (all: readonly string[], routes: readonly AimedRoute[]): { readonly route: AimedRoute, readonly reading: string } | null {
+function guardedBy (all: readonly string[], routes: readonly AimedRoute[], host: string): { readonly route: AimedRoute, readonly reading: string } | null {
   for (const reading of all) {
-    const under = routes.filter(({ config: { path } }) => path === '/' || reading.toLowerCase() === path.toLowerCase() || reading.toLowerCase().startsWith(`${path.toLowerCase()}/`))
-    const longest = Math.max(...under.map(({ config: { path } }) => path.length))
-    const [route] = under.filter(({ config: { path } }) => path.length === longest)
+    const there = routesAt(routes, host, reading)
+    const [route] = there
     // With several rules for one path the method decides; one of them open is enough for a path to be open.
-    if (route !== undefined && under.filter(({ config: { path } }) => path.length === longest).every(({ needsToken }) => needsToken)) return { route, reading }
+    if (route !== undefined && there.every(({ needsToken }) => needsToken)) return { route, reading }
   }
   return null
 }

@@ -20,6 +20,7 @@ import { openOwnEndpoints, type OwnEndpoint } from './own-endpoints.ts'
 import { openOwnIssuers, type OwnIssuer } from './own-issuers.ts'
 import { forge, goodHeader } from './pen.ts'
 import { openRecordingUpstream, type RecordingUpstream } from './recording-upstream.ts'
+import { aimedHost } from './routes-of-host.ts'
 
 export interface AimedRoute {
   readonly config: RouteConfig
@@ -29,6 +30,8 @@ export interface AimedRoute {
   readonly method: string
   /** A plain path that leads to it. */
   readonly path: string
+  /** A Host that leads to it. */
+  readonly host: string
   readonly needsToken: boolean
   readonly isPublic: boolean
   /** The configured upstreams. */
@@ -58,6 +61,7 @@ export interface Range {
   readonly issuers: readonly OwnIssuer[]
   readonly endpoints: readonly OwnEndpoint[]
   readonly port: number
+  /** The issuer's: where the gateway's own endpoints are asked. */
   readonly host: string
   readonly upstream: RecordingUpstream
   readonly send: Send
@@ -123,7 +127,7 @@ export async function openRange (configured: Config, { start }: RangeOptions): P
     const { port } = gateway.publicAddress
     const send = createSender(port, upstream)
     const { host } = new URL(config.issuer)
-    const routes = config.routes.map((route) => aimedRoute(route, originOf(route)))
+    const routes = config.routes.map((route) => aimedRoute(route, { origins: originOf(route), host: aimedHost(route, config.routes, host) }))
 
     const post: Range['post'] = async (path, body, token) => {
       const text = JSON.stringify(body)
@@ -181,15 +185,17 @@ export function answerOf ({ answer }: Awaited<ReturnType<Send>>, sent: string): 
   return { status: answer.status, code: typeof body['code'] === 'string' ? body['code'] : null, body, sent }
 }
 
-function aimedRoute (route: RouteConfig, origins: readonly string[]): AimedRoute {
-  const { path, methods, access, stripPrefix } = route
+function aimedRoute (route: RouteConfig, { origins, host }: Pick<AimedRoute, 'origins' | 'host'>): AimedRoute {
+  const { path, methods, access, stripPrefix, hosts = [] } = route
+  const place = `${hosts.join(',')}${path}`
   const prefix = path === '/' ? '' : path
   const method = methods === undefined || methods.includes('GET') ? 'GET' : methods[0] ?? 'GET'
   return {
     config: route,
-    name: methods === undefined ? path : `${methods.join(',')} ${path}`,
+    name: methods === undefined ? place : `${methods.join(',')} ${place}`,
     method,
     path: `${prefix}/attack-probe`,
+    host,
     needsToken: access !== 'public' && access !== 'optional',
     isPublic: access === 'public',
     origins,

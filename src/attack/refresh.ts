@@ -65,9 +65,10 @@ async function garbage (range: Range, score: Score): Promise<void> {
 
 async function wrongKind (range: Range, score: Score): Promise<void> {
   const { access_token: access, refresh_token: good } = await range.logIn(range.users.plain)
-  const aims = [{ name: '/auth/verify', method: 'GET', path: '/auth/verify' }, { name: '/auth/sessions', method: 'GET', path: '/auth/sessions' }, ...range.routes.filter(({ isPublic }) => !isPublic)]
-  for (const { name, method, path } of aims) {
-    await score.attack(`as an access token at ${name}`, requestText({ method, target: path, host: range.host, lines: [bearer(good)] }), ({ answer, seen }) => answer.status === 401 && seen.length === 0 ? null : `it was answered ${answer.status}`)
+  const own = ['/auth/verify', '/auth/sessions'].map((path) => ({ name: path, method: 'GET', path, host: range.host }))
+  const aims = [...own, ...range.routes.filter(({ isPublic }) => !isPublic)]
+  for (const { name, method, path, host } of aims) {
+    await score.attack(`as an access token at ${name}`, requestText({ method, target: path, host, lines: [bearer(good)] }), ({ answer, seen }) => answer.status === 401 && seen.length === 0 ? null : `it was answered ${answer.status}`)
   }
   await refuse(range, score, 'an access token as a refresh token', { refresh_token: access })
   await renew(range, score, 'the good one as what it is', good)
@@ -106,7 +107,7 @@ async function ends (range: Range, score: Score): Promise<void> {
       const answered = await statusOf(range, token)
       score.note(`${which} after ${way}`, answered === 401 ? null : `it was answered ${answered}`, bearer(token))
       for (const route of range.routes.filter(({ needsToken }) => needsToken)) {
-        await score.attack(`${which} after ${way}, at ${route.name}`, requestText({ method: route.method, target: route.path, host: range.host, lines: [bearer(token)] }), ({ answer, seen }) => answer.status === 401 && seen.length === 0 ? null : `it was answered ${answer.status}`)
+        await score.attack(`${which} after ${way}, at ${route.name}`, requestText({ method: route.method, target: route.path, host: route.host, lines: [bearer(token)] }), ({ answer, seen }) => answer.status === 401 && seen.length === 0 ? null : `it was answered ${answer.status}`)
       }
     }
     await refuse(range, score, `the refresh token after ${way}`, { refresh_token: second.refresh_token })

@@ -8,11 +8,11 @@ export const splitting: AttackClass = {
   name: 'splitting',
   claim: 'no value can end its header, its line or its request',
   async run (range, score) {
-    const { host, marker } = range
+    const { marker } = range
     const injected = both(nothingOf('\r\nx-injected:'), oneOrNone)
     for (const route of range.routes) {
       const caller = route.isPublic ? [] : [bearer(range.tokenFor(route))]
-      const { method, path } = route
+      const { method, path, host } = route
       await score.control(`${route.name}: a value with all that may be in one`, requestText({ method, target: path, host, lines: [...caller, 'X-Value: !"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~ \t \u00ff'] }), reached)
       for (const separator of separators) {
         // A whole line end makes a header of the client's own, which is nobody's identity: that is no attack.
@@ -39,7 +39,7 @@ export const splitting: AttackClass = {
       }
     }
     for (const target of ['/auth/verify', '/auth/sessions', '/.well-known/jwks.json']) {
-      await score.attack(`${target}: a line end in the target`, requestText({ target: `${target}\r\nX-Injected: ${marker}`, host }), both(refused, notAnswered(marker)))
+      await score.attack(`${target}: a line end in the target`, requestText({ target: `${target}\r\nX-Injected: ${marker}`, host: range.host }), both(refused, notAnswered(marker)))
     }
   },
 }

@@ -4,15 +4,16 @@ import { both, refused, refusedAs, served, type AttackClass, type Judge } from '
 import { answerOf, type AimedRoute, type Range } from './range.ts'
 import { otherSpellingOfSignature, twistedTokens, type Target, type TwistedToken } from './forged-tokens.ts'
 import { bearer, handshakeLines, requestText, wire } from './request-text.ts'
+import { routesAt, sharedHost } from './routes-of-host.ts'
 
 export const withoutToken: AttackClass = {
   name: 'no token',
   claim: 'a protected route is closed to whoever shows no token, by any method and in any form',
   async run (range, score) {
-    const { host, marker } = range
+    const { marker } = range
     const token = range.token()
     for (const route of range.routes.filter(({ needsToken }) => needsToken)) {
-      const { method, path } = route
+      const { method, path, host } = route
       await score.control(`${route.name} with a token`, requestText({ method, target: path, host, lines: [bearer(range.tokenFor(route))] }), served(route.upstreamPath(path)))
       // CONNECT asks for a tunnel and is answered 405; everything else must not get by.
       const open = openMethods(route, range.routes)
@@ -60,16 +61,18 @@ export const withoutToken: AttackClass = {
         await score.attack(`${route.name}: in the query`, requestText({ method, target: `${path}?${query}`, host }), refusedAs(401))
       }
       await score.attack(`${route.name}: in a form`, requestText({ method: route.config.methods?.includes('POST') === false ? method : 'POST', target: path, host, lines: ['Content-Type: application/x-www-form-urlencoded'], body: `access_token=${token}` }), refused)
-      await score.attack(`${route.name}: HTTP/1.0 without a host`, `${method} ${path} HTTP/1.0\r\n\r\n`, refused)
-      await score.attack(`${route.name}: behind a request that is open to all`, `${requestText({ target: '/.well-known/jwks.json', host })}${requestText({ method, target: path, host })}`, refusedSecond, { settle: 30 })
-      await score.attack(`${route.name}: in the shadow of one with a token`, `${requestText({ target: '/auth/verify', host, lines: [bearer(token)] })}${requestText({ method, target: path, host })}`, refusedSecond, { settle: 30 })
+      // Without a Host it is for whoever names none: a route that names its hosts is asked at them.
+      if (route.config.hosts === undefined) await score.attack(`${route.name}: HTTP/1.0 without a host`, `${method} ${path} HTTP/1.0\r\n\r\n`, refused)
+      else await score.attack(`${route.name}: HTTP/1.0`, `${method} ${path} HTTP/1.0\r\nHost: ${host}\r\n\r\n`, refusedAs(401))
+      await score.attack(`${route.name}: behind a request that is open to all`, `${requestText({ target: '/.well-known/jwks.json', host: range.host })}${requestText({ method, target: path, host })}`, refusedSecond, { settle: 30 })
+      await score.attack(`${route.name}: in the shadow of one with a token`, `${requestText({ target: '/auth/verify', host: range.host, lines: [bearer(token)] })}${requestText({ method, target: path, host })}`, refusedSecond, { settle: 30 })
     }
   },
 }
 
 /** The same path may be open to other methods. */
-function openMethods ({ config: { path } }: AimedRoute, routes: readonly AimedRoute[]): Set<string> {
-  const open = routes.filter(({ config, needsToken }) => config.path === path && !needsToken).flatMap(({ config: { methods } }) => methods ?? METHODS)
+function openMethods ({ config: { path }, host }: AimedRoute, routes: readonly AimedRoute[]): Set<string> {
+  const open = routesAt(routes, host, path).filter(({ needsToken }) => !needsToken).flatMap(({ config: { methods } }) => methods ?? METHODS)
   return new Set(open.includes('GET') ? [...open, 'HEAD'] : open)
 }
 
@@ -82,13 +85,12 @@ export const forgedTokens: AttackClass = {
   name: 'forged tokens',
   claim: 'a token is believed only if it is ours, untouched, of the right kind, for here, and now; all others are refused alike',
   async run (range, score) {
-    const { host } = range
-    const asked = range.routes.filter(({ isPublic }) => !isPublic).map((route) => ({ name: route.name, method: route.method, path: route.path, good: range.tokenFor(route) }))
+    const asked = range.routes.filter(({ isPublic }) => !isPublic).map((route) => ({ name: route.name, method: route.method, path: route.path, host: route.host, good: range.tokenFor(route) }))
     // The last is always there, whatever the routes are. One verifier serves all: the first gets the whole corpus.
-    const aims = [...asked, { name: '/auth/verify', method: 'GET', path: '/auth/verify', good: range.token() }]
+    const aims = [...asked, { name: '/auth/verify', method: 'GET', path: '/auth/verify', host: range.host, good: range.token() }]
     const target = range.tokenTarget()
     const tokens = [...twistedTokens(target).filter(isOnTheWire), ...range.config.keys.directory === undefined ? otherSignatures(target, range.token()) : []]
-    for (const [index, { name, method, path, good }] of aims.entries()) {
+    for (const [index, { name, method, path, host, good }] of aims.entries()) {
       const passes: Judge = ({ answer }) => answer.status === 200 ? null : `it was answered ${answer.status}`
       await score.control(`${name}: a token that the forger's pen wrote without a twist`, requestText({ method, target: path, host, lines: [bearer(good)] }), passes)
       const answers = new Map<string, string>()
@@ -129,8 +131,7 @@ export const roles: AttackClass = {
   async run (range, score) {
     for (const route of range.routes) {
       if (route.rule === null) continue
-      const { method, path } = route
-      const { host } = range
+      const { method, path, host } = route
       const ask = (claims: Readonly<Record<string, unknown>>) => requestText({ method, target: path, host, lines: [bearer(range.token(claims))] })
       await score.control(`${route.name}: who meets it`, ask(route.rule), served(route.upstreamPath(path)))
       for (const [name, claims] of Object.entries(almost(route.rule))) await score.attack(`${route.name}: ${name}`, ask(claims), refusedAs(403))
@@ -165,10 +166,12 @@ async function throughOtherRoutes (range: Range, score: Parameters<AttackClass['
   const strict = range.routes.filter(({ rule }) => rule !== null)
   for (const route of strict) {
     for (const other of range.routes.filter((one) => one !== route && one.rule === null)) {
+      const host = sharedHost(route, other)
+      if (host === undefined) continue
       const token = range.token({ roles: [] })
       const prefix = other.config.path === '/' ? '' : other.config.path
       for (const way of [`${prefix}/..${route.path}`, `${prefix}/%2e%2e${route.path}`, `${prefix}/..;${route.path}`, `${prefix}/..%2f${route.path.slice(1)}`, `${prefix}\\..${route.path}`, `${prefix}/${route.path}`]) {
-        await score.attack(`${route.name} by way of ${other.name}`, requestText({ method: other.method, target: way, host: range.host, lines: [bearer(token)] }), refused)
+        await score.attack(`${route.name} by way of ${other.name}`, requestText({ method: other.method, target: way, host, lines: [bearer(token)] }), refused)
       }
     }
   }

@@ -18,6 +18,15 @@ const routes = [
   { path: '/admin', upstream: 'http://10.9.8.7:3000', access: { roles: ['admin'] }, methods: ['GET', 'POST'] },
 ]
 
+/** None of them is at the host of the issuer; the one without hosts is not reached at that of the one with `/`. */
+const hosted = [
+  { path: '/public', hosts: ['Api.test', 'www.api.test'], upstream: 'http://10.9.8.7:3000', access: 'public' },
+  { path: '/api', hosts: ['api.test'], upstream: 'http://10.9.8.7:3000', access: 'authenticated' },
+  { path: '/admin', hosts: ['admin.test', '[::1]'], upstream: 'http://10.9.8.7:3001', access: { roles: ['admin'] }, methods: ['GET', 'POST'] },
+  { path: '/', hosts: ['localhost'], upstream: 'http://10.9.8.7:3002', access: 'authenticated' },
+  { path: '/rest', upstream: 'http://10.9.8.7:3003', access: 'optional' },
+]
+
 t.test('a configuration with much in it holds, and what is the operator\'s own takes no part', async (t) => {
   const { config, folder } = configOf(t, {
     issuer: 'http://gateway.test:8443',
@@ -47,6 +56,16 @@ t.test('a configuration with much in it holds, and what is the operator\'s own t
   for (const address of [...report.bound, ...report.dialled]) t.match(address, /^127\.0\.0\.1:\d+$/)
   t.strictSame(report.strangers, [])
   t.notMatch(JSON.stringify(report), '7c1f4be8d0a94f6f', 'their secret is not used, so it cannot be shown')
+})
+
+t.test('routes that name their hosts are attacked at them: nothing is refused for want of a route', async (t) => {
+  const { config } = configOf(t, { routes: hosted })
+  const report = await runAttacks(config, { classes: attackClasses.filter(({ name }) => !['login', 'endpoint users', 'other issuers'].includes(name)) })
+  t.ok(report.held, told(report))
+  for (const { name, cases, controls, failedControls } of report.classes) {
+    t.ok(cases > 0 && controls > 0, name)
+    t.strictSame(failedControls, [], name)
+  }
 })
 
 t.test('keys of a folder are not used either: forged tokens would be theirs', async (t) => {
@@ -79,19 +98,30 @@ const faults: Record<string, { readonly break: (config: Config) => Config, reado
   },
 }
 
-for (const [fault, { break: breakIt, classes }] of Object.entries(faults)) {
-  t.test(`it is noticed that ${fault}`, async (t) => {
-    const { config } = configOf(t, { routes })
-    const report = await runAttacks(config, { ...only(...classes), start: async (own, options) => await startGateway(breakIt(own), options) })
-    t.notOk(report.held)
-    for (const { name, ok, failures, held, cases } of report.classes) {
-      t.notOk(ok, name)
-      t.ok(failures.length > 0, name)
-      t.equal(held + failures.length, cases)
-      for (const { attack, why, sent } of failures) t.ok(attack !== '' && why !== '' && sent !== '', name)
-    }
-  })
+const tables = { 'at the host of the issuer': routes, 'at hosts of their own': hosted }
+
+for (const [where, table] of Object.entries(tables)) {
+  for (const [fault, { break: breakIt, classes }] of Object.entries(faults)) {
+    t.test(`it is noticed that ${fault}, with routes ${where}`, async (t) => {
+      const { config } = configOf(t, { routes: table })
+      const report = await runAttacks(config, { ...only(...classes), start: async (own, options) => await startGateway(breakIt(own), options) })
+      t.notOk(report.held)
+      for (const { name, ok, failures, failedControls, held, cases } of report.classes) {
+        t.notOk(ok, name)
+        t.strictSame(failedControls, [], name)
+        t.ok(failures.length > 0, name)
+        t.equal(held + failures.length, cases)
+        for (const { attack, why, sent } of failures) t.ok(attack !== '' && why !== '' && sent !== '', name)
+      }
+    })
+  }
 }
+
+t.test('what gets through at a host is told with that host', async (t) => {
+  const { config } = configOf(t, { routes: hosted })
+  const report = await runAttacks(config, { ...only('methods'), start: async (own, options) => await startGateway(faults['methods are passed over']?.break(own) ?? own, options) })
+  t.match(report.classes[0]?.failures.find(({ attack }) => attack === 'GET,POST admin.test,[::1]/admin: PUT')?.sent, /^PUT \/admin\/attack-probe HTTP\/1\.1\r\nHost: admin\.test\r\n/)
+})
 
 t.test('it is noticed that tokens live on after their time', async (t) => {
   const { config } = configOf(t, { accessToken: { algorithm: 'HS256', secret: '7c1f4be8d0a94f6f8a3b5e2d1c0f9e8d7c6b5a49382716f5e4d3c2b1a0f9e8d7' }, routes: routes.slice(0, 1) })

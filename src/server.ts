@@ -14,6 +14,7 @@ import { admission } from './gateway/admission.ts'
 import { bearerToken } from './gateway/authenticate.ts'
 import { gateway, supportAllMethods } from './gateway/gateway.ts'
 import { hostConstraint } from './gateway/host-constraint.ts'
+import { compileHeaderNames } from './gateway/header-names.ts'
 import { compileIdentityHeaders } from './gateway/identity-headers.ts'
 import { createLiveConnections } from './gateway/live-connections.ts'
 import { createRequestIds, nextRequestId } from './gateway/request-ids.ts'
@@ -348,8 +349,13 @@ function forwardAuth (table: RouteTable, config: Config, trustsProxy: ForwardAut
     return (identity) => inPairs(identityHeaders(identity))
   }
   const byRoute = new Map(table.routes.map((route) => [route, { ...route.access, identityHeaders: pairs(route.identityHeaders) }]))
+  const names = compileHeaderNames({
+    identity: [config.identity.headers, ...table.routes.map((route) => route.identityHeaders)].flatMap((mapping) => Object.keys(mapping)),
+    reservedPrefixes: config.identity.reservedPrefixes,
+  })
   return {
     trustsProxy,
+    isIdentityHeader: (name) => names.isIdentity(name),
     matchRoute (method, uri, host) {
       const path = pathOf(uri)
       const found = table.match(method, path, host)

@@ -38,6 +38,8 @@ export type Fate = 'keep' | 'drop' | 'connection'
 export interface HeaderNames {
   /** What becomes of a request header on its way to the upstream. */
   requestFate (name: string): Fate
+  /** Whether it could tell an upstream who is calling. */
+  isIdentity (name: string): boolean
   /** What becomes of a response header on its way to the client. Trailers likewise. */
   responseFate (name: string): Fate
 }
@@ -50,8 +52,9 @@ export interface HeaderNameOptions {
 
 export function compileHeaderNames ({ identity, reservedPrefixes }: HeaderNameOptions): HeaderNames {
   const identityNames = new Set(identity.map((name) => withoutEnd(foldName(name))))
-  const prefixes = ['x-forwarded-', ...reservedPrefixes.map((prefix) => foldName(prefix))]
-  const isReserved = (folded: string) => prefixes.some((prefix) => folded.startsWith(prefix)) || isNamed(folded, identityNames) || isNamed(folded, overriding)
+  const prefixes = reservedPrefixes.map((prefix) => foldName(prefix))
+  const isIdentity = (folded: string) => prefixes.some((prefix) => folded.startsWith(prefix)) || isNamed(folded, identityNames)
+  const isReserved = (folded: string) => isIdentity(folded) || folded.startsWith('x-forwarded-') || isNamed(folded, overriding)
 
   return {
     requestFate: remembered((name) => {
@@ -62,6 +65,7 @@ export function compileHeaderNames ({ identity, reservedPrefixes }: HeaderNameOp
       // `Content_Length` frames nothing here, and a request to an upstream that folds names.
       return isReserved(folded) || overriding.has(folded) || hopByHop.has(folded) || framing.has(folded) ? 'drop' : 'keep'
     }),
+    isIdentity: (name) => isIdentity(foldName(name)),
     responseFate: remembered((name) => {
       const lower = name.toLowerCase()
       if (lower === 'connection') return 'connection'

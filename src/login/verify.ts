@@ -15,6 +15,8 @@ export interface ForwardAuth {
   readonly matchRoute: (method: string, uri: string, host: string) => ForwardedRoute | 'denied' | null
   /** The headers that tell an upstream who is calling, where no route says otherwise. */
   readonly identityHeaders: IdentityHeaders
+  /** Whether a header of this name, in any spelling, could tell an upstream who is calling. */
+  readonly isIdentityHeader: (name: string) => boolean
 }
 
 export interface ForwardedRoute {
@@ -31,7 +33,7 @@ export type IdentityHeaders = (identity: Identity) => Iterable<readonly [name: s
  * `GET /auth/verify`: 200 with the identity headers, 401 or 403. A trusted proxy that sends X-Forwarded-Method and
  * X-Forwarded-Uri (Traefik and Caddy do) gets the rule of the route they lead to, at the host that X-Forwarded-Host says. Without them, from anybody else, or
  * where they lead nowhere, a token is needed. `?roles=a,b` and `?scopes=` in the URL that the proxy asks are demands of its
- * operator, on top: any value of a kind will do.
+ * operator, on top: any value of a kind will do. 403 too where the client names a caller by itself.
  */
 export function verify (services: LoginServices, forwardAuth: ForwardAuth): RouteHandlerMethod {
   return async function verify (request, reply) {
@@ -43,6 +45,7 @@ export function verify (services: LoginServices, forwardAuth: ForwardAuth): Rout
       if (demands !== null) assertDemands(identity, demands)
       for (const [name, value] of (route ?? forwardAuth).identityHeaders(identity)) reply.header(name, value)
     }
+    assertNoneStays(request, forwardAuth, (name) => reply.hasHeader(name))
     return await reply.code(200).send()
   }
 }
@@ -71,6 +74,17 @@ function forwardedRoute ({ trustsProxy, matchRoute }: ForwardAuth, { raw }: Fast
   const route = matchRoute(method, uri, host)
   if (route === 'denied') throw denied('the method, on this path', null)
   return route
+}
+
+/**
+ * The other proxy copies what the answer says onto its client's request. What that names a caller with in another spelling, or where
+ * the answer names nobody, would stay (Caddy: GHSA-7r4p-vjf4-gxv4, GHSA-f59h-q822-g45g), and it is the other proxy that forwards.
+ */
+function assertNoneStays ({ raw: { rawHeaders } }: FastifyRequest, { isIdentityHeader }: ForwardAuth, isAnswered: (name: string) => boolean): void {
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? ''
+    if (isIdentityHeader(name) && !isAnswered(name)) throw denied('an identity header of the client, which the answer does not replace', null)
+  }
 }
 
 interface Demands { readonly roles: readonly string[] | null, readonly scopes: readonly string[] | null }

@@ -39,6 +39,13 @@ export async function startNginx (folder: string, { openPath, protectedPath, hea
   return await started('nginx', ['-p', folder, '-c', file, '-e', join(folder, 'error.log')], port)
 }
 
+/** nginx with the `nginx.conf` that is in the folder once `configure` has been told a free port for it. */
+export async function startNginxWith (folder: string, configure: (port: number) => void): Promise<OtherServer & { readonly port: number }> {
+  const port = await freePort()
+  configure(port)
+  return { ...await started('nginx', ['-p', folder, '-c', join(folder, 'nginx.conf'), '-e', join(folder, 'error.log')], port), port }
+}
+
 /** Python's own WSGI server (PEP 3333): answers with its environment as JSON, and the path as sent under RAW_PATH. */
 export async function startWsgi (): Promise<OtherServer> {
   const port = await freePort()
@@ -78,7 +85,8 @@ async function started (command: string, args: readonly string[], port: number):
     url: `http://127.0.0.1:${port}`,
     async close () {
       const exited = once(child, 'exit')
-      child.kill('SIGKILL')
+      // It ends its workers with it.
+      child.kill('SIGTERM')
       await exited
     },
   }

@@ -97,7 +97,7 @@ export async function startLogin (t: Test, changes: ConfigChanges = {}) {
     keyRing,
     audit,
     accountKey: masterKey.derive('account-tag'),
-    forwardAuth: { trustsProxy: () => false, matchRoute: () => null, identityHeaders: ({ subject }) => [['X-User-Id', subject]] },
+    forwardAuth: { trustsProxy: () => false, matchRoute: () => null, identityHeaders: ({ subject }) => [['X-User-Id', subject]], isIdentityHeader: () => false },
   })
   await app.ready()
   t.teardown(async () => {

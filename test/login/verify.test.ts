@@ -32,6 +32,7 @@ function forwardAuth (trusted: boolean): ForwardAuth {
   return {
     trustsProxy: (address) => trusted && address === '127.0.0.1',
     identityHeaders: ({ subject, roles }) => [['X-User-Id', subject], ['X-User-Roles', roles.join(',')]],
+    isIdentityHeader: (name) => /^x.(?:user|route)/i.test(name),
     matchRoute (method, uri) {
       if (uri.includes('..')) throw new Refusal('GW_PATH_AMBIGUOUS')
       const route = routes.get(uri.split('?')[0] ?? '')

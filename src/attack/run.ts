@@ -6,6 +6,7 @@ import { endpointUsers } from './endpoint-users.ts'
 import { foreignTokens } from './foreign-tokens.ts'
 import { framing } from './framing.ts'
 import { identityHeaders, overridingHeaders } from './header-spellings.ts'
+import { hosts } from './hosts.ts'
 import { login } from './login.ts'
 import { guardLoopback } from './loopback.ts'
 import { methods } from './methods.ts'
@@ -38,7 +39,7 @@ export interface AttackOptions {
 }
 
 /** In this order: the last ones move the clock, and use up what a login throttle allows. */
-export const attackClasses: readonly AttackClass[] = [withoutToken, paths, identityHeaders, overridingHeaders, splitting, framing, methods, roles, forgedTokens, foreignTokens, login, endpointUsers, refresh]
+export const attackClasses: readonly AttackClass[] = [withoutToken, paths, hosts, identityHeaders, overridingHeaders, splitting, framing, methods, roles, forgedTokens, foreignTokens, login, endpointUsers, refresh]
 
 export async function runAttacks (config: Config, { start = startGateway, classes = attackClasses, isStopped = () => false }: AttackOptions = {}): Promise<AttackReport> {
   const startedAt = performance.now()

@@ -145,12 +145,16 @@ export const roles: AttackClass = {
   },
 }
 
+/** What has nothing of what it takes. */
+export function lacking (rule: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.keys(rule).map((kind) => [kind, kind === 'roles' ? [] : kind === 'scope' ? '' : 'another']))
+}
+
 /** What has almost what it takes. */
 function almost (rule: Readonly<Record<string, unknown>>): Record<string, Readonly<Record<string, unknown>>> {
-  const lacking = (kind: string) => ({ [kind]: kind === 'roles' ? [] : kind === 'scope' ? '' : 'another' })
-  const cases: Record<string, Readonly<Record<string, unknown>>> = { 'nothing of it': Object.assign({}, ...Object.keys(rule).map(lacking)) as Record<string, unknown> }
+  const cases: Record<string, Readonly<Record<string, unknown>>> = { 'nothing of it': lacking(rule) }
   for (const kind of Object.keys(rule)) {
-    if (Object.keys(rule).length > 1) cases[`all but ${kind}`] = { ...rule, ...lacking(kind) }
+    if (Object.keys(rule).length > 1) cases[`all but ${kind}`] = { ...rule, ...lacking({ [kind]: rule[kind] }) }
     const value = String(Array.isArray(rule[kind]) ? rule[kind][0] : rule[kind])
     for (const near of [value.toUpperCase(), value.toLowerCase(), `${value} `, ` ${value}`, `${value}x`, `x${value}`, value.slice(0, -1), `${value},${value}`, `not-${value}`, '*', '.*', `${value}/x`, `${value}:x`]) {
       if (near === value || near === '' || (kind === 'scope' && near.split(' ').includes(value))) continue

@@ -1,5 +1,6 @@
 /** What must hold between the credential sources, and what of them is allowed but dangerous. */
 import type { CrossFault } from './cross-checks.ts'
+import type { KeyPath } from './fault.ts'
 import type { ConfigWarning } from './lint.ts'
 import { isLoopback } from './loopback.ts'
 import type { Config } from './schema.ts'
@@ -16,8 +17,10 @@ export function checkCredentials ({ credentials }: Config): CrossFault[] {
     if (bare !== index && hasBareIds(source)) {
       faults.push({ path: ['credentials', index, source.type === 'store' ? 'type' : 'subject'], message: `credentials[${bare}] has bare ids already: one id could mean two people; \`subject: prefixed\` keeps them apart` })
     }
+    if (source.type === 'http') faults.push(...checkNames(source.fields, ['credentials', index, 'fields']))
     if (source.type === 'http' && (source.tls.cert === undefined) !== (source.tls.key === undefined)) faults.push({ path: ['credentials', index, 'tls'], message: 'needs both cert and key, or neither' })
     if (source.type === 'sql') {
+      faults.push(...checkNames(source.columns, ['credentials', index, 'columns']))
       if (!/\$1\b|\?/.test(source.query)) faults.push({ path: ['credentials', index, 'query'], message: 'must have the user name as its parameter: $1' })
       if (source.findQuery !== undefined && !/\$1\b|\?/.test(source.findQuery)) faults.push({ path: ['credentials', index, 'findQuery'], message: 'must have the id as its parameter: $1' })
       const missing = source.rehash === undefined ? [] : ['$1', '$2', '$3'].filter((parameter) => !new RegExp(`\\${parameter}\\b`).test(source.rehash ?? ''))
@@ -25,6 +28,17 @@ export function checkCredentials ({ credentials }: Config): CrossFault[] {
     }
   })
   return faults
+}
+
+/** One value may mean two things, as a login name that is the id too; not where it could then log nobody in, or end nothing. */
+function checkNames (names: Readonly<Partial<Record<string, string>>>, path: KeyPath): CrossFault[] {
+  return Object.entries(names).flatMap(([meaning, name]) => Object.entries(names).flatMap(([other, otherName]) => {
+    if (meaning === other || name !== otherName) return []
+    if (meaning === 'disabled') return [{ path, message: `disabled and ${other} are both ${JSON.stringify(name)}: whoever has ${other} would be refused` }]
+    if (meaning === 'attributes' && other !== 'disabled') return [{ path, message: `attributes and ${other} are both ${JSON.stringify(name)}: an object is not ${other} too` }]
+    if (meaning === 'version' && other === 'id') return [{ path, message: `version and id are both ${JSON.stringify(name)}: what never changes ends no session` }]
+    return []
+  }))
 }
 
 function hasBareIds (source: Config['credentials'][number]): boolean {

@@ -24,6 +24,8 @@ const mapped = {
   fields: { id: 'account_no', name: 'login', roles: 'groups', scopes: 'rights', attributes: 'more', disabled: 'locked', version: 'password_changed_at' },
 }
 const table = { type: 'sql', url: 'sqlite:./users.db', query: 'select id, password_hash from users where name = $1' }
+/** What may mean two things does. */
+const shared = { ...mapped, fields: { id: 'login', name: 'login', roles: 'rights', scopes: 'rights', version: 'rights' } }
 const bare = { type: 'http', name: 'partners', url: 'http://10.1.2.3/check', subject: 'as-is' }
 
 function usersOf (t: Test, ...credentials: readonly Record<string, unknown>[]): Config {
@@ -41,9 +43,10 @@ function holed (breakIt: (source: HttpSource) => HttpSource): typeof startGatewa
   return async (own, options) => await startGateway({ ...own, credentials: own.credentials.map((source) => source.type === 'http' ? breakIt(source) : source) }, options)
 }
 
-t.test('this gateway holds: with names of its own for every member, with bare ids, behind a store and before it', async (t) => {
+t.test('this gateway holds: with names of its own for every member, with one for several, with bare ids, behind a store and before it', async (t) => {
   const runs = [
     { credentials: [{ type: 'store' }, mapped, table], leftOut: ['credentials of type sql: users in the temporary storage stand for theirs'] },
+    { credentials: [shared], leftOut: [] },
     { credentials: [mapped, bare], leftOut: ['endpoint users: what becomes of users of partners after their login: without findUrl it is not asked, as configured'] },
   ]
   for (const { credentials, leftOut } of runs) {

@@ -23,3 +23,20 @@ t.test('a secret that cannot be read is one fault, and a URL in a file is read',
   t.match(faults(source("url: 'mysql://u:hidden@h/d'")), [/credentials\[0\]\.url: must be postgres:\/\/user:password@host:5432\/database, or sqlite:/])
   t.notMatch(faults(source("url: 'mysql://u:hidden@h/d'")).join(), /hidden/)
 })
+
+t.test('a member or a column that would lock everybody out, be no user, or end nothing may not mean two things; others may', async (t) => {
+  const { faults, config } = createLoader(t)
+  const http = (fields: string) => `credentials: [{ type: http, url: 'https://accounts/check', fields: { ${fields} } }]\n${routes}`
+  const sql = (columns: string) => `credentials: [{ type: sql, url: 'sqlite:./app.db', query: 'select * from users where name = $1', columns: { ${columns} } }]\n${routes}`
+  for (const other of ['id', 'name', 'roles', 'scopes', 'attributes', 'version']) {
+    t.match(faults(http(`disabled: x, ${other}: x`)), [`credentials[0].fields: disabled and ${other} are both "x": whoever has ${other} would be refused`])
+    t.match(faults(sql(`${other}: disabled`)), [`credentials[0].columns: disabled and ${other} are both "disabled": whoever has ${other} would be refused`])
+  }
+  for (const other of ['id', 'name', 'roles', 'scopes', 'version']) {
+    t.match(faults(http(`attributes: x, ${other}: x`)), [`credentials[0].fields: attributes and ${other} are both "x": an object is not ${other} too`])
+  }
+  t.match(faults(sql('passwordHash: attributes')), ['credentials[0].columns: attributes and passwordHash are both "attributes": an object is not passwordHash too'])
+  t.match(faults(http('version: id')), ['credentials[0].fields: version and id are both "id": what never changes ends no session'])
+  for (const fields of ['id: login, name: login', 'roles: x, scopes: x', 'roles: x, version: x', 'name: x, version: x']) t.ok(config(http(fields)), fields)
+  t.ok(config(sql('version: password_hash')))
+})

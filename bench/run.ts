@@ -49,17 +49,27 @@ const scenarios: Readonly<Record<string, (bench: Bench) => Promise<unknown>>> = 
   instructions,
 }
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '4' }, connections: { type: 'string', default: '32' }, users: { type: 'string', default: '1000000' } },
-})
-const chosen = positionals.length === 0 ? Object.keys(scenarios) : positionals
+const { values, chosen } = readArguments()
 const unknown = chosen.find((name) => !(name in scenarios))
 if (unknown !== undefined || process.platform !== 'linux' || which('wrk') === null || which('taskset') === null) {
   process.stderr.write(unknown === undefined
     ? 'needs Linux, with wrk and taskset: apt-get install wrk util-linux\n'
     : `there is no scenario ${unknown}; there are ${Object.keys(scenarios).join(', ')}\n`)
   process.exit(2)
+}
+
+/** Ends with 2 where there is something that cannot be measured by. */
+function readArguments () {
+  const options = { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '4' }, connections: { type: 'string', default: '32' }, users: { type: 'string', default: '1000000' } } as const
+  try {
+    const { values, positionals } = parseArgs({ allowPositionals: true, options })
+    const wrong = Object.entries(values).find(([, value]) => !/^[1-9]\d*$/.test(value))
+    if (wrong !== undefined) throw new Error(`--${wrong[0]} takes a number from 1 on`)
+    return { values, chosen: positionals.length === 0 ? Object.keys(scenarios) : positionals }
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\nnpm run bench -- [SCENARIO…] [--${Object.keys(options).join(' N] [--')} N]; scenarios: ${Object.keys(scenarios).join(', ')}\n`)
+    process.exit(2)
+  }
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'gatewarden-bench-'))

@@ -62,10 +62,13 @@ replace('docs/performance.md', [
         ...Object.entries(alone.refreshes).map(([engine, perSecond]) => [`refreshes, each on the disk: ${engine}`, range(perSecond, 0)]),
       ]
     )),
-  section<{ slow: number, quiet: { cpu: Spread, perSecond: Spread, p99: Spread }, beside: { cpu: Spread, perSecond: Spread, p99: Spread, ratio: Spread } }>('slow-clients', 'Slow clients', ({ slow, quiet, beside }) => table(
-    ['beside', 'µs of CPU', 'requests/s', 'p99 ms', '× quiet'],
-    [['nothing', range(quiet.cpu, 1), range(quiet.perSecond, 0), range(quiet.p99, 2), '1'], [`${slow} clients that send a byte a second`, range(beside.cpu, 1), range(beside.perSecond, 0), range(beside.p99, 2), range(beside.ratio, 2)]]
-  )),
+  section<{ slow: number, share: Spread, quiet: { cpu: Spread, perSecond: Spread, p99: Spread }, beside: { cpu: Spread, perSecond: Spread, p99: Spread, ratio: Spread, ratioOfRest: Spread } }>('slow-clients', 'Slow clients', ({ slow, share, quiet, beside }) => `${table(
+    ['beside', 'µs of CPU', 'requests/s', 'p99 ms', '× quiet', '× what is left of the core'],
+    [
+      ['nothing', range(quiet.cpu, 1), range(quiet.perSecond, 0), range(quiet.p99, 2), '1', '1'],
+      [`${slow} clients that send a byte a second`, range(beside.cpu, 1), range(beside.perSecond, 0), range(beside.p99, 2), range(beside.ratio, 2), range(beside.ratioOfRest, 2)],
+    ]
+  )}\n\nWith nobody else there the slow ones take ${range(share, 2)} of the core: their bytes, and those who are cut off and come again.`),
   section<{ tries: number, comparisons: readonly { a: string, b: string, greater: number, z: number }[], times: readonly { kind: string, p10: number, p50: number, p90: number }[] }>('login-timing', 'Can a stopwatch tell users apart?', ({ tries, times, comparisons }) =>
     `${tries} wrong passwords for each kind of user, in random order, one at a time; Mann–Whitney's test. Beyond ±3, z is more than chance.\n\n` +
     table(['wrong password for a user who is', 'p10 ms', 'p50 ms', 'p90 ms'], times.map(({ kind, p10, p50, p90 }) => [kind, p10.toFixed(2), p50.toFixed(2), p90.toFixed(2)])) + '\n\n' +

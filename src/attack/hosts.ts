@@ -20,6 +20,7 @@ export const hosts: AttackClass = {
       for (const host of route.config.hosts ?? []) await ownHost(range, score, route, host)
       await noHost(range, score, route)
       await spokenOf(range, score, route)
+      await askedAbout(range, score, route)
       for (const host of nearHosts(route.host)) await otherHost(range, score, { route, host })
     }
     const all = [...new Set([...naming.flatMap(({ config }) => config.hosts ?? []), range.host, unnamedHost])]
@@ -101,6 +102,20 @@ async function spokenOf (range: Range, score: Score, route: AimedRoute): Promise
   }
   await score.attack(`${name}: HTTP/1.0 without a host`, `${[`${method} ${target} HTTP/1.0`, ...caller].join('\r\n')}\r\n\r\n`, judge)
 }
+
+/** Another proxy asks about the host that it says, and is told by the same rules; of anybody else's word nothing is taken. */
+async function askedAbout (range: Range, score: Score, route: AimedRoute): Promise<void> {
+  const { name, method, path, config: { hosts: own = [] } } = route
+  for (const host of [...own.flatMap((one) => [one, ...spellings(one)]), ...nearHosts(route.host), unnamedHost]) {
+    const { server } = expected(range, { route, host })
+    const ask = (caller: readonly string[]) => requestText({ target: '/auth/verify', host: range.host, lines: [...caller, `X-Forwarded-Method: ${method}`, `X-Forwarded-Uri: ${path}`, `X-Forwarded-Host: ${host}`] })
+    const isOpen = range.isTrustedProxy && server?.needsToken === false
+    await score.attack(`${name}: asked about at ${host}`, ask([]), isOpen ? allowed : refusedAs(401, 403))
+    if (range.isTrustedProxy && server?.needsToken === true && server.rule !== null) await score.attack(`${name}: asked about at ${host}, without what it asks for`, ask([bearer(range.token(lacking(server.rule)))]), refusedAs(403))
+  }
+}
+
+const allowed: Judge = ({ answer }) => answer.status === 200 ? null : `it was answered ${answer.status}`
 
 /** What is like its host, and is not. */
 function nearHosts (host: string): string[] {

@@ -26,7 +26,7 @@ t.test('this gateway holds, also before a proxy that it believes in other things
     const [result] = report.classes
     t.ok(report.held, told(report))
     t.equal(result?.controls, 5, 'one for each host of each route')
-    t.ok((result?.cases ?? 0) > 400)
+    t.ok((result?.cases ?? 0) > 500)
   }
 })
 
@@ -116,6 +116,10 @@ const holes: Record<string, { readonly start: typeof startGateway, readonly thro
     start: broken((all) => all.map((route) => route.access === 'authenticated' ? { ...route, access: 'public' } : route)),
     through: /^POST admin\.test\/open: at |\/rest\/own: its path at /,
   },
+  'whoever asks about a request is taken for a proxy': {
+    start: async (own, options) => await startGateway({ ...own, trustedProxies: ['127.0.0.0/8'] }, options),
+    through: /: asked about at /,
+  },
   'X-Forwarded-Host is believed': {
     start: reading((head) => head.replace(hostLine, (line) => /^X-Forwarded-Host:.*$/im.exec(head)?.[0].replace(/^X-Forwarded-/i, '') ?? line)),
     through: /: X-Forwarded-Host: /,
@@ -159,6 +163,15 @@ for (const [hole, { start, through }] of Object.entries(holes)) {
     t.ok(attacks.length > 0)
   })
 }
+
+t.test('it is noticed that a proxy is told of the rules of another host than it asks about', async (t) => {
+  const start = reading((head) => head.startsWith('GET /auth/verify ') ? head.replace(/^X-Forwarded-Host: .*$/m, 'X-Forwarded-Host: api.test') : head)
+  const [result] = (await runAttacks(configOf(t, { routes, trustedProxies: ['127.0.0.0/8'] }).config, { classes, start })).classes
+  const attacks = result?.failures.map(({ attack }) => attack) ?? []
+  t.ok(attacks.includes('POST admin.test/open: asked about at admin.test'))
+  t.ok(attacks.includes('admin.test,www.admin.test/: asked about at www.admin.test, without what it asks for'))
+  t.strictSame(attacks.filter((attack) => !/: asked about at /.test(attack)), [])
+})
 
 t.test('a gateway that does not know a host of a route shows nothing there', async (t) => {
   const [result] = (await runAttacks(configOf(t, { routes }).config, { classes, start: broken((all) => all.map((route) => route.path === '/' ? { ...route, hosts: ['admin.test'] } : route)) })).classes

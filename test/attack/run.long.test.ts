@@ -131,37 +131,42 @@ t.test('it is noticed that tokens live on after their time', async (t) => {
   t.notOk(told.some((attack) => attack.includes('alg "none"')))
 })
 
-t.test('what the upstream saw of an attack that succeeded is told by its bytes, and so is what was sent', async (t) => {
-  const { config } = configOf(t, { routes: routes.slice(0, 1) })
-  const report = await runAttacks(config, { ...only('identity headers'), start: async (own, options) => await startGateway({ ...own, identity: { headers: { 'X-Something-Else': 'sub' }, reservedPrefixes: [] } }, options) })
-  const spoofed = report.classes[0]?.failures.find(({ attack }) => attack === '/public, nobody: X-User-Id')
-  t.match(spoofed?.sent, /^GET \/public\/attack-probe HTTP\/1\.1\r\nHost: localhost:8080\r\nX-User-Id: spoof[0-9a-f]+\r\n\r\n$/)
-  t.match(spoofed?.upstreamSaw, [/^GET \/public\/attack-probe HTTP\/1\.1\r\n[\s\S]*\r\nX-User-Id: spoof[0-9a-f]+\r\n/])
-})
+for (const [where, at] of Object.entries({ 'the host of the issuer': { host: 'localhost:8080' }, 'a host of its own': { host: 'www.test', hosts: ['www.test'] } })) {
+  const { host, ...hosts } = at
 
-t.test('a gateway that refuses everything shows nothing: the controls fail', async (t) => {
-  const { config } = configOf(t, { routes })
-  const report = await runAttacks(config, {
-    ...only('no token', 'overrides'),
-    start: async (own, options) => await startGateway({ ...own, routes: own.routes.map((route) => ({ ...route, path: `/elsewhere${route.path}` })) }, options),
+  t.test(`what the upstream saw of an attack that succeeded is told by its bytes, and so is what was sent, at ${where}`, async (t) => {
+    const { config } = configOf(t, { routes: [{ path: '/public', upstream: 'http://10.9.8.7:3000', access: 'public', ...hosts }] })
+    const report = await runAttacks(config, { ...only('identity headers'), start: async (own, options) => await startGateway({ ...own, identity: { headers: { 'X-Something-Else': 'sub' }, reservedPrefixes: [] } }, options) })
+    const spoofed = report.classes[0]?.failures.find(({ attack }) => /public, nobody: X-User-Id$/.test(attack))
+    t.match(spoofed?.sent, new RegExp(`^GET /public/attack-probe HTTP/1\\.1\r\nHost: ${host}\r\nX-User-Id: spoof[0-9a-f]+\r\n\r\n$`))
+    t.match(spoofed?.upstreamSaw, [/^GET \/public\/attack-probe HTTP\/1\.1\r\n[\s\S]*\r\nX-User-Id: spoof[0-9a-f]+\r\n/])
   })
-  t.notOk(report.held)
-  for (const { ok, failedControls } of report.classes) {
-    t.notOk(ok)
-    t.ok(failedControls.length > 0)
-  }
-})
 
-t.test('an open route with stripPrefix before the upstream of a protected one is a hole, and is told', async (t) => {
-  const { config } = configOf(t, {
-    routes: [
-      { path: '/app', upstream: 'http://127.0.0.1:3000', access: 'public', stripPrefix: true },
-      { path: '/admin', upstream: 'http://127.0.0.1:3000', access: 'authenticated' },
-    ],
+  t.test(`an open route with stripPrefix before the upstream of a protected one is a hole, and is told, at ${where}`, async (t) => {
+    const open = { path: '/app', upstream: 'http://127.0.0.1:3000', access: 'public', stripPrefix: true }
+    const guarded = { path: '/admin', upstream: 'http://127.0.0.1:3000', access: 'authenticated' }
+    for (const routes of [[{ ...open, ...hosts }, { ...guarded, ...hosts }], [{ ...open, ...hosts }, guarded], [open, { ...guarded, ...hosts }]]) {
+      const [paths] = (await runAttacks(configOf(t, { routes }).config, only('paths'))).classes
+      t.match(paths?.failures.find(({ attack }) => attack === '/app/admin/attack-probe'), { why: /the upstream saw \/admin\/attack-probe.*stripPrefix/, sent: new RegExp(`\r\nHost: ${host}\r\n`) })
+      t.strictSame(paths?.failedControls, [])
+    }
   })
-  const [paths] = (await runAttacks(config, only('paths'))).classes
-  t.match(paths?.failures.find(({ attack }) => attack === '/app/admin/attack-probe'), { why: /the upstream saw \/admin\/attack-probe.*stripPrefix/ })
-})
+}
+
+for (const [where, table] of Object.entries(tables)) {
+  t.test(`a gateway that refuses everything shows nothing, with routes ${where}: the controls fail`, async (t) => {
+    const { config } = configOf(t, { routes: table })
+    const report = await runAttacks(config, {
+      ...only('no token', 'overrides'),
+      start: async (own, options) => await startGateway({ ...own, routes: own.routes.map((route) => ({ ...route, path: `/elsewhere${route.path}` })) }, options),
+    })
+    t.notOk(report.held)
+    for (const { ok, failedControls } of report.classes) {
+      t.notOk(ok)
+      t.ok(failedControls.length > 0)
+    }
+  })
+}
 
 t.test('an address elsewhere that the attack knows nothing of keeps it from starting', async (t) => {
   const { config } = configOf(t, { routes })

@@ -22,7 +22,7 @@ export function namesHost ({ hosts = [] }: Pick<RouteConfig, 'hosts'>, host: str
 
 /** One at which both could be asked; undefined where there is none. */
 export function sharedHost (one: Aimed, other: Aimed): string | undefined {
-  if (one.config.hosts === undefined) return other.host
+  if (one.config.hosts === undefined) return other.config.hosts === undefined && one.host === unnamedHost ? unnamedHost : other.host
   return other.config.hosts === undefined ? one.host : one.config.hosts.find((host) => namesHost(other.config, host))
 }
 

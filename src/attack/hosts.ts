@@ -3,6 +3,7 @@
  * (RFC 9112 §3.2, RFC 3986 §3.2.2; portswigger.net/web-security/host-header). What a Host leads to is told by `routes-of-host`,
  * and that one upstream is not reached around the rule of another route, by what the upstream saw.
  */
+import { hostName } from '../routes/hosts.ts'
 import { both, refusedAs, served, type AttackClass, type Judge, type Score } from './attack.ts'
 import type { AimedRoute, Range } from './range.ts'
 import { valuesOf } from './recording-upstream.ts'
@@ -58,9 +59,15 @@ async function ownHost (range: Range, score: Score, route: AimedRoute, host: str
 
 function spellings (host: string): string[] {
   const ports = ['80', '443', '8443', '0']
-  if (host.startsWith('[')) return [host.toUpperCase(), ...ports.map((port) => `${host}:${port}`)]
+  if (host.startsWith('[')) return [host.toUpperCase(), allGroups(host), ...ports.map((port) => `${host}:${port}`)]
   const capitals = host.toUpperCase()
   return [capitals, `${host.slice(0, 1).toUpperCase()}${host.slice(1)}`, `${host}.`, `${capitals}.`, ...ports.flatMap((port) => [`${host}:${port}`, `${capitals}.:${port}`])]
+}
+
+/** An IPv6 address without `::` (RFC 4291 §2.2). */
+function allGroups (host: string): string {
+  const [front = [], back = []] = hostName(host).slice(1, -1).split('::').map((groups) => groups === '' ? [] : groups.split(':'))
+  return `[${[...front, ...Array.from({ length: 8 - front.length - back.length }, () => '0'), ...back].join(':')}]`
 }
 
 /** What is no Host, or two: nobody is to guess which was meant (RFC 9112 §3.2). */

@@ -120,6 +120,10 @@ const holes: Record<string, { readonly start: typeof startGateway, readonly thro
     start: async (own, options) => await startGateway({ ...own, trustedProxies: ['127.0.0.0/8'] }, options),
     through: /: asked about at /,
   },
+  'only one spelling of an address is known': {
+    start: reading((head) => head.replace(hostLine, (line, host: string) => host.startsWith('[0') ? 'Host: attack.invalid' : line)),
+    through: /: at \[0:0:0:0:0:0:0:1\]/,
+  },
   'X-Forwarded-Host is believed': {
     start: reading((head) => head.replace(hostLine, (line) => /^X-Forwarded-Host:.*$/im.exec(head)?.[0].replace(/^X-Forwarded-/i, '') ?? line)),
     through: /: X-Forwarded-Host: /,

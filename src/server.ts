@@ -355,7 +355,7 @@ function forwardAuth (table: RouteTable, config: Config, trustsProxy: ForwardAut
   })
   return {
     trustsProxy,
-    isIdentityHeader: (name) => names.isIdentity(name),
+    isIdentityHeader: names.isIdentity,
     matchRoute (method, uri, host) {
       const path = pathOf(uri)
       const found = table.match(method, path, host)

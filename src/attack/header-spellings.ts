@@ -2,7 +2,7 @@
  * Headers by which a client would speak for somebody, or of another path or method than the one that was checked, in every
  * spelling that some server folds into the real one (CVE-2025-64484, CVE-2026-33805; CGI: RFC 3875 §4.1.18).
  */
-import { both, nothingOf, refused, type AttackClass, type Judge } from './attack.ts'
+import { both, nothingOf, refused, type AttackClass, type Judge, type Score } from './attack.ts'
 import type { AimedRoute, Range } from './range.ts'
 import { valuesOf } from './recording-upstream.ts'
 import { bearer, handshakeLines, requestText } from './request-text.ts'
@@ -58,7 +58,20 @@ export const identityHeaders: AttackClass = {
         }
       }
     }
+    await askedAbout(range, score, names)
   },
+}
+
+/** Another proxy forwards the request that it asks about: what the answer does not replace, the upstream sees (docs/decisions/0022). */
+async function askedAbout (range: Range, score: Score, names: readonly string[]): Promise<void> {
+  const user = bearer(range.token())
+  const ask = (lines: readonly string[]) => requestText({ target: '/auth/verify', host: range.host, lines: [user, ...lines] })
+  await score.control('/auth/verify: a user', ask([]), ({ answer }) => answer.status === 200 ? null : `it was answered ${answer.status}`)
+  for (const spelling of names.flatMap(spellings)) await score.attack(`/auth/verify: ${spelling}`, ask([`${spelling}: ${range.marker}`]), replaces(spelling))
+}
+
+function replaces (name: string): Judge {
+  return ({ answer }) => answer.status !== 200 || answer.headers.some(([one]) => one.toLowerCase() === name.toLowerCase()) ? null : `the answer lets it through, and replaces ${name} by nothing`
 }
 
 /** Every way for a head to reach an upstream that goes through other code than a plain GET. */

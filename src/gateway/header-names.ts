@@ -65,7 +65,7 @@ export function compileHeaderNames ({ identity, reservedPrefixes }: HeaderNameOp
       // `Content_Length` frames nothing here, and a request to an upstream that folds names.
       return isReserved(folded) || overriding.has(folded) || hopByHop.has(folded) || framing.has(folded) ? 'drop' : 'keep'
     }),
-    isIdentity: (name) => isIdentity(foldName(name)),
+    isIdentity: remembered((name) => isIdentity(foldName(name))),
     responseFate: remembered((name) => {
       const lower = name.toLowerCase()
       if (lower === 'connection') return 'connection'
@@ -89,13 +89,13 @@ export const framing: ReadonlySet<string> = new Set(['host', 'content-length', '
 const REMEMBERED = 1024
 
 /** Clients spell names in few ways, so the answer is remembered by spelling; an attacker's thousands are not. */
-function remembered (fateOf: (name: string) => Fate): (name: string) => Fate {
-  const fates = new Map<string, Fate>()
-  return function fate (name) {
-    let known = fates.get(name)
+function remembered<Answer extends Fate | boolean> (answerFor: (name: string) => Answer): (name: string) => Answer {
+  const answers = new Map<string, Answer>()
+  return function remembered (name) {
+    let known = answers.get(name)
     if (known === undefined) {
-      known = fateOf(name)
-      if (fates.size < REMEMBERED && name.length <= 64) fates.set(name, known)
+      known = answerFor(name)
+      if (answers.size < REMEMBERED && name.length <= 64) answers.set(name, known)
     }
     return known
   }

@@ -140,6 +140,7 @@ for (const [where, at] of Object.entries({ 'the host of the issuer': { host: 'lo
     const spoofed = report.classes[0]?.failures.find(({ attack }) => /public, nobody: X-User-Id$/.test(attack))
     t.match(spoofed?.sent, new RegExp(`^GET /public/attack-probe HTTP/1\\.1\r\nHost: ${host}\r\nX-User-Id: spoof[0-9a-f]+\r\n\r\n$`))
     t.match(spoofed?.upstreamSaw, [/^GET \/public\/attack-probe HTTP\/1\.1\r\n[\s\S]*\r\nX-User-Id: spoof[0-9a-f]+\r\n/])
+    t.ok(report.classes[0]?.failures.some(({ attack }) => attack === '/auth/verify: X_User_Id'), 'nor does it say a word to another proxy')
   })
 
   t.test(`an open route with stripPrefix before the upstream of a protected one is a hole, and is told, at ${where}`, async (t) => {

@@ -337,10 +337,14 @@ async function openApplication (config: Config, lasting: Lasting) {
 }
 
 /** Only what some identity header or some rule asks for is put into access tokens; the rest stays in storage. */
-function claimsInUse (config: Config, { routes }: RouteTable): string[] {
-  const mappings = [config.identity.headers, ...routes.map((route) => route.identityHeaders)]
+function claimsInUse (config: Config, table: RouteTable): string[] {
   const demanded = config.routes.flatMap(({ access }) => typeof access === 'string' ? [] : Object.keys(access.claims ?? {}))
-  return [...new Set([...mappings.flatMap((mapping) => Object.values(mapping)), ...demanded])]
+  return [...new Set([...identityMappings(config, table).flatMap((mapping) => Object.values(mapping)), ...demanded])]
+}
+
+/** Header → claim, everywhere. */
+function identityMappings (config: Config, { routes }: RouteTable): Readonly<Record<string, string>>[] {
+  return [config.identity.headers, ...routes.map((route) => route.identityHeaders)]
 }
 
 function forwardAuth (table: RouteTable, config: Config, trustsProxy: ForwardAuth['trustsProxy']): ForwardAuth {
@@ -350,7 +354,7 @@ function forwardAuth (table: RouteTable, config: Config, trustsProxy: ForwardAut
   }
   const byRoute = new Map(table.routes.map((route) => [route, { ...route.access, identityHeaders: pairs(route.identityHeaders) }]))
   const names = compileHeaderNames({
-    identity: [config.identity.headers, ...table.routes.map((route) => route.identityHeaders)].flatMap((mapping) => Object.keys(mapping)),
+    identity: identityMappings(config, table).flatMap((mapping) => Object.keys(mapping)),
     reservedPrefixes: config.identity.reservedPrefixes,
   })
   return {

@@ -39,7 +39,7 @@ function open (): SqliteConnection {
     // In WAL mode NORMAL would lose the last commits in a power failure, and with them refresh tokens already given out.
     connection.exec('PRAGMA synchronous = FULL')
     connection.exec('PRAGMA foreign_keys = ON')
-    // Eight megabytes hold the inner nodes of five million sessions' indexes; of the two that are the default a logout read 38 pages anew.
+    // Eight megabytes hold the inner nodes of five million sessions' indexes; with the two that are the default each query reads them anew.
     connection.exec('PRAGMA cache_size = -8000')
     // From here on group-commit.ts waits, and lets those read who only read.
     connection.exec('PRAGMA busy_timeout = 5')

@@ -18,8 +18,8 @@ interface Test {
   teardown (handler: () => Promise<void> | void): void
 }
 
-/** Debian's own keeps it where only root looks. */
 const command = 'pgbouncer'
+/** Debian keeps it where only root looks. */
 const env = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` }
 
 export function isPgBouncerInstalled (): boolean {

@@ -30,6 +30,8 @@ interface Kind {
 }
 
 const kinds: Kind[] = []
+/** Said at the end: tap takes a file for done that has asserted something and has nothing else to do just then. */
+const notRun: string[] = []
 
 const node = await startUpstream()
 t.teardown(() => node.close())
@@ -61,8 +63,7 @@ if (isInstalled('nginx')) {
     },
   })
 } else {
-  t.comment('NOT RUN: nginx is not installed (Debian: nginx-light), so the gateway was not held against it')
-  t.pass('NOT RUN against nginx: it is not installed')
+  notRun.push('NOT RUN against nginx: it is not installed (Debian: nginx-light)')
 }
 
 if (isInstalled('python3')) {
@@ -77,8 +78,7 @@ if (isInstalled('python3')) {
     },
   })
 } else {
-  t.comment('NOT RUN: python3 is not installed, so the gateway was not held against a WSGI server')
-  t.pass('NOT RUN against WSGI: python3 is not installed')
+  notRun.push('NOT RUN against WSGI: python3 is not installed')
 }
 
 const gateway = await startTestGateway(t, {
@@ -126,3 +126,5 @@ for (const kind of kinds) {
     t.ok(forwarded > 20, `${forwarded} were forwarded`)
   })
 }
+
+for (const what of notRun) t.pass(what)

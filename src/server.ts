@@ -13,7 +13,6 @@ import { Refusal } from './errors.ts'
 import { admission } from './gateway/admission.ts'
 import { bearerToken } from './gateway/authenticate.ts'
 import { gateway, supportAllMethods } from './gateway/gateway.ts'
-import { hostConstraint } from './gateway/host-constraint.ts'
 import { compileHeaderNames } from './gateway/header-names.ts'
 import { compileIdentityHeaders } from './gateway/identity-headers.ts'
 import { createLiveConnections } from './gateway/live-connections.ts'
@@ -22,7 +21,7 @@ import { compileTrustedProxies } from './gateway/trusted-proxies.ts'
 import { openUpstreamPool } from './gateway/upstreams.ts'
 import { openListener, type Address } from './listener.ts'
 import { loginApi } from './login/login-api.ts'
-import type { ForwardAuth } from './login/verify.ts'
+import type { ForwardAuth, ForwardedRoute } from './login/verify.ts'
 import type { AdminApiOptions } from './ops/admin-api.ts'
 import { createRefuse, errorHandler, logRefusal } from './ops/error-handler.ts'
 import { accessLog, logAuthEvent, type AuthEventLine } from './ops/logger.ts'
@@ -31,9 +30,7 @@ import { refusalResponse } from './ops/refusal-response.ts'
 import { openPersistentState, type PersistentState } from './persistent-state.ts'
 import { createDocumentFetcher, largestDocument } from './remote/fetch-document.ts'
 import { openUserEndpoint } from './remote/user-endpoint.ts'
-import { pathOf } from './routes/canonical-path.ts'
 import { compileRoutes, type Route, type RouteTable } from './routes/compile.ts'
-import { targetFault } from './routes/target-fault.ts'
 import { openRevocations } from './sessions/revocations.ts'
 import { createSessionService } from './sessions/session-service.ts'
 import { createSettledTime } from './settled-time.ts'
@@ -255,8 +252,8 @@ async function openApplication (config: Config, lasting: Lasting) {
     routeOf,
     subjectOf,
     onRefused: (request, status, seconds) => {
-      const { route } = request.routeOptions.config
-      if (route !== undefined) metrics.route(route.name).observe(status, seconds)
+      // The gateway's own endpoints count what they answer by themselves.
+      if (!isOwnEndpoint(request)) metrics.route(request.route?.name ?? 'unmatched').observe(status, seconds)
     },
   })
   const app = fastify({
@@ -264,17 +261,14 @@ async function openApplication (config: Config, lasting: Lasting) {
     logController: new LogController({ disableRequestLogging: true }),
     childLoggerFactory: (logger) => logger,
     genReqId: createRequestIds(trustedProxies),
-    routerOptions: { constraints: { host: hostConstraint(table) } },
     trustProxy: (address: string) => trustedProxies.trusts(address),
     frameworkErrors: refuse,
     exposeHeadRoutes: false,
     return503OnClosing: false,
-    // None of what is registered waits for anybody; thousands of routes on a slow machine take longer than the ten seconds allowed.
-    pluginTimeout: 0,
   })
   supportAllMethods(app)
   app.addHook('onRequest', admission)
-  await app.register(errorHandler, { refuse, onUnmatched: metrics.route('unmatched').observe })
+  await app.register(errorHandler, { refuse })
   if (config.log.access) await app.register(accessLog, { routeOf, subjectOf })
   await app.register(loginApi, {
     config,
@@ -352,7 +346,7 @@ function forwardAuth (table: RouteTable, config: Config, trustsProxy: ForwardAut
     const identityHeaders = compileIdentityHeaders(mapping)
     return (identity) => inPairs(identityHeaders(identity))
   }
-  const byRoute = new Map(table.routes.map((route) => [route, { ...route.access, identityHeaders: pairs(route.identityHeaders) }]))
+  const byRoute = new Map<Route | null, ForwardedRoute>(table.routes.map((route) => [route, { ...route.access, identityHeaders: pairs(route.identityHeaders) }]))
   const names = compileHeaderNames({
     identity: identityMappings(config, table).flatMap((mapping) => Object.keys(mapping)),
     reservedPrefixes: config.identity.reservedPrefixes,
@@ -361,13 +355,9 @@ function forwardAuth (table: RouteTable, config: Config, trustsProxy: ForwardAut
     trustsProxy,
     isIdentityHeader: names.isIdentity,
     matchRoute (method, uri, host) {
-      const path = pathOf(uri)
-      const found = table.match(method, path, host)
-      const fault = targetFault(uri, found !== null && 'route' in found ? found.route : undefined)
-      if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
-      if (found === null) return null
-      if ('allow' in found) return 'denied'
-      if (table.isAmbiguous(path, found.route.path, host)) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: 'a lenient reading of the path leads to another route' })
+      const found = table.find(method, uri, host)
+      if (found.kind === 'ambiguous') throw new Refusal('GW_PATH_AMBIGUOUS', { reason: found.reason })
+      if (found.kind === 'other methods') return 'denied'
       return byRoute.get(found.route) ?? null
     },
     identityHeaders: pairs(config.identity.headers),
@@ -388,8 +378,12 @@ function observer (route: Route, metrics: Metrics) {
   }
 }
 
+function isOwnEndpoint ({ routeOptions }: FastifyRequest): boolean {
+  return routeOptions.url !== undefined && routeOptions.config.forwards !== true
+}
+
 function routeOf (request: FastifyRequest): string | null {
-  return request.routeOptions.config.route?.name ?? request.routeOptions.url ?? null
+  return isOwnEndpoint(request) ? request.routeOptions.url ?? null : request.route?.name ?? null
 }
 
 function subjectOf (request: FastifyRequest): string | null {

@@ -16,9 +16,8 @@ import { compileRequestHeaders } from '../gateway/request-headers.ts'
 import { compileTrustedProxies } from '../gateway/trusted-proxies.ts'
 import { openPersistentState } from '../persistent-state.ts'
 import { createDocumentFetcher, largestDocument } from '../remote/fetch-document.ts'
-import { pathOf } from '../routes/canonical-path.ts'
-import { compileRoutes, type Route, type RouteTable } from '../routes/compile.ts'
-import { targetFault } from '../routes/target-fault.ts'
+import { pathFault, pathOf } from '../routes/canonical-path.ts'
+import { compileRoutes, type Found, type Route, type RouteTable } from '../routes/compile.ts'
 import { openRevocations } from '../sessions/revocations.ts'
 import type { Identity } from '../tokens/identity.ts'
 import { createKeyKeeper, issuerKeyFolder } from '../tokens/issuer-key-keeper.ts'
@@ -55,14 +54,16 @@ export async function explain (written: string, target: string, options: Explain
   const explanation: Explanation = { request: `${method} ${target}`, route: null, rule: null, caller: null, decision: 'forwarded', upstream: null }
   try {
     const host = hostOf(config, options.header)
-    const route = routeOf(method, target, host, table)
-    if (route === null) {
+    if (isOwnEndpoint(target, host)) {
       explanation.decision = 'answered by the gateway itself'
     } else {
-      const { line, column, file } = faultAt(['routes', table.routes.indexOf(route)], '')
-      explanation.route = `${route.name} (${file}:${line}:${column})`
-      explanation.rule = route.access.description
-      assertUnambiguous(table, target, host, route)
+      const found = table.find(method, target, host)
+      if (found.route !== null && found.kind !== 'other methods') {
+        const { line, column, file } = faultAt(['routes', table.routes.indexOf(found.route)], '')
+        explanation.route = `${found.route.name} (${file}:${line}:${column})`
+        explanation.rule = found.route.access.description
+      }
+      const route = routeOf(found, host)
       const identity = await identityOf(route, config, options)
       if (identity !== null) explanation.caller = describeCaller(identity)
       explanation.upstream = upstreamRequest({ method, target, route, identity, config, table, sent: options.header })
@@ -76,21 +77,21 @@ export async function explain (written: string, target: string, options: Explain
   else printExplanation(explanation)
 }
 
-/** In the order of the gateway: admission, then its own endpoints, then the route table. null: one of its own. */
-function routeOf (method: string, target: string, host: string, table: RouteTable): Route | null {
+/** In the order of the gateway: admission, then its own endpoints, then the route table. */
+function isOwnEndpoint (target: string, host: string): boolean {
   if (!isHost(host)) throw new Refusal('GW_HOST_INVALID', { reason: 'no valid Host header' })
   const path = pathOf(target)
-  const found = table.match(method, path, host)
-  const fault = targetFault(target, found !== null && 'route' in found ? found.route : undefined)
+  if (!ownPaths.includes(path) && !/^\/auth\/sessions\/[^/]+$/.test(path)) return false
+  const fault = pathFault(target)
   if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
-  if (ownPaths.includes(path) || /^\/auth\/sessions\/[^/]+$/.test(path)) return null
-  if (found === null) throw new Refusal('GW_ROUTE_NOT_FOUND', { reason: `no route for ${host} has a path that this one begins with` })
-  if ('allow' in found) throw new Refusal('GW_METHOD_NOT_ALLOWED', { reason: `the route of this path takes ${found.allow === '' ? 'other methods' : found.allow}` })
-  return found.route
+  return true
 }
 
-function assertUnambiguous (table: RouteTable, target: string, host: string, route: Route): void {
-  if (table.isAmbiguous(pathOf(target), route.path, host)) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: 'a lenient reading of the path leads to another route' })
+function routeOf (found: Found, host: string): Route {
+  if (found.kind === 'route') return found.route
+  if (found.kind === 'ambiguous') throw new Refusal('GW_PATH_AMBIGUOUS', { reason: found.reason })
+  if (found.kind === 'other methods') throw new Refusal('GW_METHOD_NOT_ALLOWED', { reason: `the route of this path takes ${found.allow === '' ? 'other methods' : found.allow}` })
+  throw new Refusal('GW_ROUTE_NOT_FOUND', { reason: `no route for ${host} has a path that this one begins with` })
 }
 
 async function identityOf (route: Route, config: Config, options: ExplainOptions): Promise<Identity | null> {

@@ -65,7 +65,7 @@ export const ownPaths: readonly string[] = ['/auth/login', '/auth/refresh', '/au
 function checkRoutes ({ routes }: Config): CrossFault[] {
   // Each is held against those alone that an upstream could take it for: against all others, a thousand routes would take a second.
   const byFoldedPath = new Map<string, number[]>()
-  return [...checkHosts(routes), ...routes.flatMap((route, index) => {
+  return routes.flatMap((route, index) => {
     const faults: CrossFault[] = []
     const at = (key: string): KeyPath => ['routes', index, key]
     const own = ownPaths.find((path) => route.path.toLowerCase() === path || route.path.toLowerCase().startsWith(`${path}/`))
@@ -83,17 +83,7 @@ function checkRoutes ({ routes }: Config): CrossFault[] {
     }
     byFoldedPath.set(folded(route.path), [...alike, index])
     return faults
-  })]
-}
-
-/** The router tells 31 answers of one path apart, and one is for the routes without hosts. */
-function checkHosts (routes: readonly RouteConfig[]): CrossFault[] {
-  const namedBy = new Map<string, number[]>()
-  routes.forEach(({ hosts = [] }, index) => {
-    for (const host of new Set(hosts.map(hostName))) namedBy.set(host, [...namedBy.get(host) ?? [], index])
   })
-  const different = new Set([...namedBy.values()].map((named) => named.join()))
-  return different.size > 30 ? [{ path: ['routes'], message: `has ${different.size} hosts, or lists of hosts, with routes of their own; there may be 30` }] : []
 }
 
 /** As an upstream on Windows reads it. */

@@ -11,8 +11,8 @@ export function findAliases (config: Config): (Shadow | null)[] {
   const table = compileRoutes(config)
   /** The index of the route that serves a request; a Host that no route names is the empty one. */
   const serving = (method: string, path: string, host: string): number => {
-    const found = table.match(method, path, host)
-    return found !== null && 'route' in found ? table.routes.indexOf(found.route) : -1
+    const found = table.find(method, path, host)
+    return found.kind === 'route' ? table.routes.indexOf(found.route) : -1
   }
 
   const origins = routes.map((route) => upstreamsOf(route).map(({ origin }) => origin))

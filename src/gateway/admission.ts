@@ -6,8 +6,15 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { onRequestHookHandler } from 'fastify'
 import { Refusal } from '../errors.ts'
-import { targetFault } from '../routes/target-fault.ts'
+import { pathFault } from '../routes/canonical-path.ts'
 import { isHeader } from './header-names.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Here comes what leads to a route of the configuration, if to anything: its target is read with that route. */
+    forwards?: true
+  }
+}
 
 export const admission: onRequestHookHandler = function admission (request, reply, done) {
   try {
@@ -18,7 +25,8 @@ export const admission: onRequestHookHandler = function admission (request, repl
     reply.header('connection', 'close')
     throw refusal
   }
-  const fault = targetFault(request.raw.url ?? '', request.routeOptions.config.route)
+  // What a target may hold beyond that, its route says (find-route.ts).
+  const fault = request.routeOptions.config.forwards === true ? null : pathFault(request.raw.url ?? '')
   if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
   done()
 }

@@ -1,7 +1,6 @@
-/** 1  who is calling?   the bearer token of the request → request.identity, or 401. */
+/** 2  who is calling?   the bearer token of the request → request.identity, or 401. */
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
 import { askPatiently, Refusal } from '../errors.ts'
-import type { Access } from '../routes/access.ts'
 import type { Identity, Verify } from '../tokens/identity.ts'
 import { isHeader } from './header-names.ts'
 
@@ -12,9 +11,13 @@ declare module 'fastify' {
   }
 }
 
-export function authenticate (verify: Verify, token: Access['token']): onRequestHookHandler {
-  const optional = token === 'optional'
+export function authenticate (verify: Verify): onRequestHookHandler {
   return function authenticate (request, _reply, done) {
+    const token = request.route?.access.token
+    if (token === 'none') {
+      done()
+      return
+    }
     const bearer = bearerToken(request)
     if (bearer !== null) {
       const identity = askPatiently(verify, bearer)
@@ -23,7 +26,7 @@ export function authenticate (verify: Verify, token: Access['token']): onRequest
         return
       }
       request.identity = identity
-    } else if (!optional) {
+    } else if (token !== 'optional') {
       throw new Refusal('GW_TOKEN_MISSING')
     }
     done()

@@ -1,4 +1,4 @@
-/** 4  to the upstream and back: both bodies streamed, every fault → 502, 504 or a cut-off answer. */
+/** 5  to the upstream and back: both bodies streamed, every fault → 502, 504 or a cut-off answer. */
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'

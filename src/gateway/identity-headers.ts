@@ -1,4 +1,4 @@
-/** 3  what an upstream is told about the caller: one route's mapping, compiled; values that no header can split. */
+/** 4  what an upstream is told about the caller: one route's mapping, compiled; values that no header can split. */
 import type { Identity } from '../tokens/identity.ts'
 
 /** Identity → flat name, value list. Nothing for a claim that the token does not have. */

@@ -1,5 +1,5 @@
 /**
- * 3  the request's head as the upstream will see it: what the client may say, then what the gateway knows. Identity is
+ * 4  the request's head as the upstream will see it: what the client may say, then what the gateway knows. Identity is
  * written here, last, after every name that could speak for it is gone; nowhere else (CVE-2026-33805, CVE-2025-64484).
  */
 import type { IncomingMessage } from 'node:http'

@@ -1,5 +1,5 @@
 /**
- * 4' a WebSocket handshake to the upstream and back: 101 only once the upstream has agreed, its refusal as it said it,
+ * 5' a WebSocket handshake to the upstream and back: 101 only once the upstream has agreed, its refusal as it said it,
  * or nothing, and then the caller answers. Who may is decided before; what follows a 101 is the tunnel's.
  */
 import { createHash } from 'node:crypto'

@@ -1,4 +1,4 @@
-/** 4' the same for WebSockets: a handshake passes the steps of a request, then upgrade.ts tunnels it. */
+/** 5' the same for WebSockets: a handshake passes the steps of a request, then upgrade.ts tunnels it. */
 import { ServerResponse, type IncomingMessage, type RequestListener } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'

@@ -29,8 +29,6 @@ export interface RefusedRequest {
 
 export interface ErrorHandlerOptions {
   readonly refuse: Refuse
-  /** Told of each request that no route takes. */
-  readonly onUnmatched?: (status: number, seconds: number) => void
 }
 
 const refused = new WeakSet<FastifyRequest>()
@@ -39,12 +37,9 @@ const refused = new WeakSet<FastifyRequest>()
 export const wasRefused = (request: FastifyRequest): boolean => refused.has(request)
 
 export const errorHandler: FastifyPluginCallback<ErrorHandlerOptions> = fastifyPlugin<ErrorHandlerOptions>(
-  (app, { refuse, onUnmatched }, done) => {
+  (app, { refuse }, done) => {
     app.setErrorHandler((thrown, request, reply) => { refuse(thrown, request, reply) })
-    app.setNotFoundHandler((request, reply) => {
-      refuse(new Refusal('GW_ROUTE_NOT_FOUND'), request, reply)
-      onUnmatched?.(404, reply.elapsedTime / 1000)
-    })
+    app.setNotFoundHandler((request, reply) => { refuse(new Refusal('GW_ROUTE_NOT_FOUND'), request, reply) })
     done()
   },
   { name: 'error-handler', fastify: '5.x' }

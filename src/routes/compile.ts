@@ -1,8 +1,9 @@
 /** The routes of the configuration as values: resolved, ordered, and findable by path. */
 import type { Config, RouteConfig } from '../config/schema.ts'
 import { compileAccess, type Access } from './access.ts'
-import { compileAllowances, lenientReading, pathFault, readingsOf } from './canonical-path.ts'
+import { compileAllowances, lenientReading, pathFault, pathOf, readingsOf } from './canonical-path.ts'
 import { hostName } from './hosts.ts'
+import { targetFault } from './target-fault.ts'
 
 export interface Route {
   readonly path: string
@@ -31,67 +32,67 @@ export interface Route {
 
 export interface RouteTable {
   readonly routes: readonly Route[]
-  /** Where the router has to mount what, so that it decides as `match` does. */
-  readonly mounts: readonly Mount[]
-  /** The hosts of one group have the same routes; undefined for a host that no route names. */
-  hostGroup (host: string): string | undefined
   /**
-   * The route that a method, a path (without query) and a Host lead to: among the routes that name the host the longest path, and
-   * where none of those has it, among those without hosts. The path and the host decide; the method may then fail it.
+   * Where a request leads by its method, target (origin-form, query included) and Host: among the routes that name the host to the
+   * longest path, and where none of those has it, among those without hosts. The path and the host decide; the method may then
+   * fail it. The bytes of the target must lead there in every reading that an upstream could have.
    */
-  match (method: string, path: string, host?: string): { readonly route: Route } | { readonly allow: string } | null
-  /** Whether a lenient upstream could take the path for one of another route than `matched`. */
-  isAmbiguous (path: string, matched: string | null, host?: string): boolean
+  find (method: string, target: string, host?: string): Found
 }
+
+export type Found =
+  | { readonly kind: 'route', readonly route: Route }
+  /** The path is served, but not by this method; `allow` is for the header of that name. `route` is one of those there. */
+  | { readonly kind: 'other methods', readonly route: Route | null, readonly allow: string }
+  /** The target can be read in two ways, whatever it leads to. */
+  | { readonly kind: 'ambiguous', readonly route: Route | null, readonly reason: string }
+  | { readonly kind: 'nowhere', readonly route: null }
 
 /** Routes that share a path and hosts, and differ in their methods. */
 interface Place {
   readonly path: string
-  readonly routes: readonly Route[]
-}
-
-export interface Mount extends Place {
-  /** Where it is mounted: also below its own path, where a route without hosts would else take what is this host's. */
-  readonly at: string
-  /** null: every host. */
-  readonly group: string | null
+  readonly byMethod: ReadonlyMap<string, Found>
+  readonly byOthers: Found
 }
 
 /** RFC 9110 §9.3.8: a TRACE answer would show the client what only the upstream should see. CONNECT is for tunnels. */
-export const notForwarded: readonly string[] = ['TRACE', 'CONNECT']
+const notForwarded: readonly string[] = ['TRACE', 'CONNECT']
+
+const nowhere: Found = { kind: 'nowhere', route: null }
 
 export function compileRoutes (config: Pick<Config, 'routes' | 'timeouts' | 'limits' | 'identity'>): RouteTable {
   const routes = config.routes.map((route) => compileRoute(route, config))
   const everyHost = placesOf(routes.filter(({ hosts }) => hosts === null))
-  const { groupOf, groups } = groupHosts(routes)
+  const byHost = placesByHost(routes)
   const pathsArePlain = routes.every(({ path }) => lenientReading(path) === path)
   const somethingIsAllowed = routes.some(({ allowPath }) => allowPath !== 0)
 
-  const hostGroup = (host: string) => groupOf.size === 0 ? undefined : groupOf.get(hostName(host))
-  const find = (reading: 'exact' | 'lenient', path: string, host: string): Place | null => {
-    const own = groups.get(hostGroup(host) ?? '')
+  function placeAt (reading: 'exact' | 'lenient', path: string, host: string): Place | null {
+    const own = byHost.size === 0 ? undefined : byHost.get(hostName(host))
     return (own === undefined ? null : longestPrefix(own[reading], path)) ?? longestPrefix(everyHost[reading], path)
+  }
+
+  /** Whether a lenient upstream could take the path for one of another place. */
+  function isAmbiguous (path: string, place: Place, host: string): boolean {
+    if (somethingIsAllowed && pathFault(path) !== null) {
+      const readings = readingsOf(path)
+      return readings === null || [...readings].some((reading) => placeAt('lenient', reading, host) !== place)
+    }
+    const reading = lenientReading(path)
+    if (reading === path && pathsArePlain) return false
+    return placeAt('lenient', reading, host) !== place
   }
 
   return {
     routes,
-    mounts: mountsOf(everyHost, groups),
-    hostGroup,
-    match (method, path, host = '') {
-      const found = find('exact', path, host)
-      if (found === null) return null
-      const route = found.routes.find((one) => takesMethod(one, method))
-      return route === undefined ? { allow: allowedMethods(found.routes) } : { route }
-    },
-    isAmbiguous (path, matched, host = '') {
-      if (somethingIsAllowed && pathFault(path) !== null) {
-        const readings = readingsOf(path)
-        return readings === null || (find('exact', path, host)?.path ?? null) !== matched ||
-          [...readings].some((reading) => (find('lenient', reading, host)?.path ?? null) !== matched)
-      }
-      const reading = lenientReading(path)
-      if (reading === path && pathsArePlain) return false
-      return (find('lenient', reading, host)?.path ?? null) !== matched
+    find (method, target, host = '') {
+      const path = pathOf(target)
+      const place = placeAt('exact', path, host)
+      const found = place === null ? nowhere : place.byMethod.get(method) ?? place.byOthers
+      const fault = targetFault(target, found.kind === 'route' ? found.route : null)
+      if (fault !== null) return { kind: 'ambiguous', route: found.route, reason: fault }
+      if (place !== null && isAmbiguous(path, place, host)) return { kind: 'ambiguous', route: found.route, reason: 'a lenient reading of the path leads to another route' }
+      return found
     },
   }
 }
@@ -109,51 +110,38 @@ interface PlacesByPath {
 }
 
 function placesOf (routes: readonly Route[]): Places {
-  const exact = new Map<string, Place>()
-  for (const route of routes) exact.set(route.path, { path: route.path, routes: [...exact.get(route.path)?.routes ?? [], route] })
-  return { exact: measured(exact), lenient: measured(new Map([...exact.values()].map((place) => [lenientReading(place.path), place]))) }
+  const byPath = new Map<string, Route[]>()
+  for (const route of routes) byPath.set(route.path, [...byPath.get(route.path) ?? [], route])
+  const places = [...byPath].map(([path, there]) => placeOf(path, there))
+  return {
+    exact: measured(new Map(places.map((place) => [place.path, place]))),
+    lenient: measured(new Map(places.map((place) => [lenientReading(place.path), place]))),
+  }
+}
+
+function placeOf (path: string, routes: readonly Route[]): Place {
+  const allow = [...new Set(routes.flatMap(({ methods }) => methods ?? []))].join(', ')
+  const refused: Found = { kind: 'other methods', route: routes[0] ?? null, allow }
+  const byMethod = new Map<string, Found>(notForwarded.map((method) => [method, refused]))
+  let byOthers: Found = refused
+  for (const route of routes) {
+    const found: Found = { kind: 'route', route }
+    if (route.methods === null) byOthers = found
+    else for (const method of route.methods) byMethod.set(method, found)
+  }
+  return { path, byMethod, byOthers }
 }
 
 function measured (byPath: ReadonlyMap<string, Place>): PlacesByPath {
   return { byPath, longest: Math.max(0, ...[...byPath.keys()].map((path) => path.length)) }
 }
 
-/** Hosts that the same routes name are one group: the router knows groups, and it has room for 30. */
-function groupHosts (routes: readonly Route[]): { readonly groupOf: ReadonlyMap<string, string>, readonly groups: ReadonlyMap<string, Places> } {
-  const hosts = new Set(routes.flatMap((route) => route.hosts ?? []))
-  const groupOf = new Map<string, string>()
-  const groups = new Map<string, Places>()
-  for (const host of hosts) {
-    const named = routes.filter((route) => route.hosts?.includes(host) === true)
-    const group = named.map((route) => routes.indexOf(route)).join(',')
-    groupOf.set(host, group)
-    if (!groups.has(group)) groups.set(group, placesOf(named))
+function placesByHost (routes: readonly Route[]): ReadonlyMap<string, Places> {
+  const naming = new Map<string, Route[]>()
+  for (const route of routes) {
+    for (const host of new Set(route.hosts)) naming.set(host, [...naming.get(host) ?? [], route])
   }
-  return { groupOf, groups }
-}
-
-/**
- * The router looks for the longest path first, and for the host then; here a host comes first. So the routes of a host are mounted
- * at the longer paths of the routes without hosts too, and are there before them.
- */
-function mountsOf (everyHost: Places, groups: ReadonlyMap<string, Places>): Mount[] {
-  const mounts: Mount[] = [...everyHost.exact.byPath.values()].map((place) => ({ ...place, at: place.path, group: null }))
-  for (const [group, { exact }] of groups) {
-    for (const at of new Set([...exact.byPath.keys(), ...everyHost.exact.byPath.keys()])) {
-      const place = longestPrefix(exact, at)
-      if (place !== null) mounts.push({ ...place, at, group })
-    }
-  }
-  return mounts
-}
-
-/** `Allow` of a 405. */
-export function allowedMethods (routes: readonly Route[]): string {
-  return [...new Set(routes.flatMap((route) => route.methods ?? []))].join(', ')
-}
-
-function takesMethod (route: Route, method: string): boolean {
-  return route.methods === null ? !notForwarded.includes(method) : route.methods.includes(method)
+  return new Map([...naming].map(([host, named]) => [host, placesOf(named)]))
 }
 
 function compileRoute (route: RouteConfig, config: Pick<Config, 'timeouts' | 'limits' | 'identity'>): Route {

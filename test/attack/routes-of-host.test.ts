@@ -17,11 +17,11 @@ const methods = ['GET', 'POST', 'DELETE']
 t.test('of every host and path it expects the routes that the table finds', (t) => {
   for (const host of ['a.test', 'A.TEST.:1', 'b.test', 'C.test', '[0:0::1]:80', 'none.test', '']) {
     for (const path of ['/', '/x', '/xy', '/api', '/api/', '/apis', '/api/v2', '/api/v2x', '/api/v2/deep/er', '/api/v3']) {
-      const found = methods.map((method) => table.match(method, path, host))
+      const found = methods.map((method) => table.find(method, path, host))
       const expected = routesAt(aimed, host, path)
       const served = methods.map((method) => expected.findIndex(({ config: { methods: taken } }) => taken === undefined || taken.includes(method)))
-      t.strictSame(found.map((one) => one !== null && 'route' in one ? table.routes.indexOf(one.route) : -1), served.map((place) => aimed.findIndex((one) => one === expected[place])), `${host} ${path}`)
-      t.equal(expected.length === 0, found.every((one) => one === null), `${host} ${path}`)
+      t.strictSame(found.map((one) => one.kind === 'route' ? table.routes.indexOf(one.route) : -1), served.map((place) => aimed.findIndex((one) => one === expected[place])), `${host} ${path}`)
+      t.equal(expected.length === 0, found.every(({ kind }) => kind === 'nowhere'), `${host} ${path}`)
     }
   }
   t.end()
@@ -29,7 +29,7 @@ t.test('of every host and path it expects the routes that the table finds', (t) 
 
 t.test('it aims at each route where the table finds it', (t) => {
   for (const [index, { config: { path, methods: [method = 'GET'] = [] }, host }] of aimed.entries()) {
-    t.match(table.match(method, path === '/' ? '/attack-probe' : `${path}/attack-probe`, host), { route: { name: table.routes[index]?.name } })
+    t.match(table.find(method, path === '/' ? '/attack-probe' : `${path}/attack-probe`, host), { kind: 'route', route: { name: table.routes[index]?.name } })
   }
   t.strictSame(aimed.map(({ host }) => host), [unnamedHost, unnamedHost, unnamedHost, unnamedHost, 'a.test', 'A.test', 'b.test', 'c.test'])
   const usual = loaded.routes.slice(3).map((route) => aimedHost(route, loaded.routes.slice(3), 'C.test:8443'))

@@ -24,7 +24,6 @@ t.test('each rule between keys has its fault, at its place', async (t) => {
     [`routes: [${to('/api', ', methods: [GET]')}, ${to('/api', ', methods: [HEAD]')}]`, /routes\[1\]\.path: routes\[0\] has this path already, with HEAD/],
     [`routes: [${to('/api', ', hosts: [a.test, b.test]')}, ${to('/api', ', hosts: [B.test.]')}]`, /routes\[1\]\.path: routes\[0\] has this path already/],
     [`routes: [${to('/api', ', hosts: [b.test]')}, ${to('/API', ', hosts: [a.test, b.test]')}]`, /routes\[1\]\.path: differs from routes\[0\] in case alone/],
-    [`routes: [${Array.from({ length: 31 }, (_, number) => to('/', `, hosts: [h${number}.test]`)).join(', ')}]`, /routes: has 31 hosts, or lists of hosts/],
     [`identity: { headers: { X-User-Id: sub, x-user-id: roles } }\n${routes}`, /^c:1:51 identity\.headers\.x-user-id: is the same header as X-User-Id/],
   ]
   for (const [yaml, fault] of cases) t.match(faults(yaml), [fault], yaml)
@@ -36,7 +35,7 @@ t.test('one path with different methods is no fault, and port 0 may stand twice'
 
 t.test('one path at different hosts is no fault', async (t) => {
   t.strictSame(faults(`routes: [${to('/api')}, ${to('/api', ', hosts: [a.test]')}, ${to('/API', ', hosts: [b.test, "[::1]", 127.0.0.1]')}]`), [])
-  t.strictSame(faults(`routes: [${Array.from({ length: 30 }, (_, number) => to('/', `, hosts: [h${number}.test]`)).join(', ')}, ${to('/')}]`), [])
+  t.strictSame(faults(`routes: [${Array.from({ length: 300 }, (_, number) => to('/', `, hosts: [h${number}.test]`)).join(', ')}, ${to('/')}]`), [])
 })
 
 t.test('no identity in a header that means something else on the way', async (t) => {

@@ -8,7 +8,7 @@ import { createLogSink, type LogSink } from './log-sink.ts'
 
 const realm = 'https://gate.example'
 
-async function start (t: Test, routes: (app: FastifyInstance) => void, onUnmatched?: (status: number, seconds: number) => void): Promise<{ app: FastifyInstance, log: LogSink }> {
+async function start (t: Test, routes: (app: FastifyInstance) => void): Promise<{ app: FastifyInstance, log: LogSink }> {
   const log = createLogSink()
   const refuse = createRefuse({ realm, subjectOf: () => 'alice-id' })
   const app = Fastify({
@@ -17,7 +17,7 @@ async function start (t: Test, routes: (app: FastifyInstance) => void, onUnmatch
     frameworkErrors: refuse,
     genReqId: () => 'req-1',
   }) as unknown as FastifyInstance
-  app.register(errorHandler, { refuse, ...(onUnmatched === undefined ? {} : { onUnmatched }) })
+  app.register(errorHandler, { refuse })
   app.after(() => { routes(app) })
   await app.ready()
   t.teardown(() => app.close())
@@ -121,13 +121,6 @@ t.test('a failure that was foreseen is one line at error, with the code of its c
   t.equal(log.lines().length, 1)
   t.match(log.lines()[0], { level: 'error', status: 502, code: 'GW_UPSTREAM_UNREACHABLE', cause: { code: 'ECONNREFUSED' }, msg: 'request failed' })
   t.notMatch(log.text(), '"stack"')
-})
-
-t.test('a request that no route takes is counted', async (t) => {
-  const counted: number[] = []
-  const { app } = await start(t, () => {}, (status) => counted.push(status))
-  await app.inject('/x')
-  t.strictSame(counted, [404])
 })
 
 t.test('who is refused cannot make the gateway read on: the connection closes on a large or endless body', async (t) => {

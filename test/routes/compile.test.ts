@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { RouteConfig } from '../../src/config/schema.ts'
-import { compileRoutes } from '../../src/routes/compile.ts'
+import { compileRoutes, type Found } from '../../src/routes/compile.ts'
 import { hostName } from '../../src/routes/hosts.ts'
 
 const defaults = { stripPrefix: false, preserveHost: false, forwardAuthorization: false, websocket: true, access: 'public' as const, upstream: 'http://127.0.0.1:1' }
@@ -15,8 +15,12 @@ function table (...routes: (Partial<RouteConfig> & { path: string })[]) {
 }
 
 function pathFor (routes: ReturnType<typeof table>, path: string, method = 'GET'): string | null {
-  const found = routes.match(method, path)
-  return found === null ? null : 'route' in found ? found.route.name : `405 ${found.allow}`
+  return leadOf(routes.find(method, path))
+}
+
+function leadOf (found: Found): string | null {
+  if (found.kind === 'other methods') return `405 ${found.allow}`
+  return found.kind === 'ambiguous' ? 'ambiguous' : found.route?.name ?? null
 }
 
 t.test('the longest path wins', async (t) => {
@@ -51,15 +55,15 @@ t.test('TRACE and CONNECT are forwarded by no route that does not name them', as
 
 t.test('a path that a lenient upstream would read as one of another route is ambiguous', async (t) => {
   const routes = table({ path: '/' }, { path: '/admin' }, { path: '/@me' })
-  for (const path of ['/ADMIN', '/Admin/x', '/admin;x', '/admin;x/y', '/admin.', '/admin%20/x', '/%40me', '/admin%3B', '/adm%69n']) t.ok(routes.isAmbiguous(path, '/'), path)
-  for (const path of ['/users/AbC', '/x;y=z', '/a%20b', '/admins', '/x/admin', '/x/ADMIN']) t.notOk(routes.isAmbiguous(path, '/'), path)
-  t.notOk(routes.isAmbiguous('/admin/X;y', '/admin'))
+  for (const path of ['/ADMIN', '/Admin/x', '/admin;x', '/admin;x/y', '/admin.', '/admin%20/x', '/%40me', '/admin%3B', '/adm%69n']) t.equal(pathFor(routes, path), 'ambiguous', path)
+  for (const path of ['/users/AbC', '/x;y=z', '/a%20b', '/admins', '/x/admin', '/x/ADMIN']) t.equal(pathFor(routes, path), '/', path)
+  t.equal(pathFor(routes, '/admin/X;y'), '/admin')
 })
 
 t.test('a configured path with capitals is as safe', async (t) => {
   const routes = table({ path: '/' }, { path: '/API' })
-  t.ok(routes.isAmbiguous('/api/x', '/'))
-  t.notOk(routes.isAmbiguous('/API/x', '/API'))
+  t.equal(pathFor(routes, '/api/x'), 'ambiguous')
+  t.equal(pathFor(routes, '/API/x'), '/API')
 })
 
 t.test('a route says otherwise than the defaults', async (t) => {
@@ -70,10 +74,7 @@ t.test('a route says otherwise than the defaults', async (t) => {
 
 t.test('a host comes before a path, and the routes without hosts are what is left', async (t) => {
   const routes = table({ path: '/' }, { path: '/api/v2' }, { path: '/', hosts: ['b.test'] }, { path: '/api', hosts: ['a.test', 'B.test.'] }, { path: '/only', hosts: ['a.test'], methods: ['GET'] })
-  const at = (host: string, path: string, method = 'GET') => {
-    const found = routes.match(method, path, host)
-    return found === null ? null : 'route' in found ? found.route.name : `405 ${found.allow}`
-  }
+  const at = (host: string, path: string, method = 'GET') => leadOf(routes.find(method, path, host))
   t.equal(at('a.test', '/api/v2/x'), 'a.test,B.test./api')
   t.equal(at('A.TEST:81', '/api'), 'a.test,B.test./api')
   t.equal(at('a.test', '/x'), '/')
@@ -83,8 +84,8 @@ t.test('a host comes before a path, and the routes without hosts are what is lef
   t.equal(at('', '/api'), '/')
   t.equal(at('a.test', '/only', 'POST'), '405 GET, HEAD')
   t.equal(at('b.test', '/only', 'POST'), 'b.test/')
-  t.ok(routes.isAmbiguous('/API', '/', 'a.test'))
-  t.notOk(routes.isAmbiguous('/API', '/', 'c.test'))
+  t.equal(at('a.test', '/API'), 'ambiguous')
+  t.equal(at('c.test', '/API'), '/')
 })
 
 t.test('a Host names a host whatever its case, its port, its trailing dot, or the spelling of its address', async (t) => {

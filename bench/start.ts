@@ -72,7 +72,8 @@ function gatewarden (folder: string, upstream: string): readonly string[] {
 
 async function begin (core: number | string, command: readonly string[], url: string): Promise<Begun> {
   const began = performance.now()
-  const child = spawnOn(core, [process.execPath, ...command])
+  // Certificates that this machine adds to Node's own: on Node 20 each process reads them, in a quarter of a start.
+  const child = spawnOn(core, ['env', '-u', 'NODE_EXTRA_CA_CERTS', process.execPath, ...command])
   const pids = child.pid === undefined ? [] : [child.pid]
   try {
     while (!await isReady(url)) {

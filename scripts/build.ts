@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { build } from 'esbuild'
 import { helperModules } from '../src/helper-module.ts'
 import { compiledSchemaPlugin } from './compile-schema.ts'
+import { leanBuiltinsPlugin } from './lean-builtins.ts'
 import { leanPackagesPlugin } from './lean-packages.ts'
 
 const root = resolve(import.meta.dirname, '..')
@@ -26,8 +27,6 @@ await build({
   target: 'node20.19',
   // Binaries, and what pg asks for and does without.
   external: ['@node-rs/argon2', '@node-rs/bcrypt', '@photostructure/sqlite', 'pg-native'],
-  // CommonJS packages ask for Node's own modules by require, which a module does not have.
-  banner: { js: "import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);" },
   sourcemap: true,
   sourcesContent: false,
   // Node reads all of it at each start; names stay, for stack traces.
@@ -35,6 +34,6 @@ await build({
   minifySyntax: true,
   // Beside the code, not in it.
   legalComments: 'external',
-  plugins: [leanPackagesPlugin, compiledSchemaPlugin],
+  plugins: [leanBuiltinsPlugin, leanPackagesPlugin, compiledSchemaPlugin],
   logLevel: 'warning',
 })

@@ -15,13 +15,14 @@ const leanPackages: Readonly<Record<string, string>> = {
     import api from 'undici/lib/api/index.js'
     Object.assign(Dispatcher.prototype, api)
     export { default as Agent } from 'undici/lib/dispatcher/agent.js'`,
-  'undici of reply-from': 'module.exports = {}',
   // Without the default metrics, which ask for OpenTelemetry.
   'prom-client': `
     export { default as AggregatorRegistry } from 'prom-client/lib/cluster.js'
     export { default as Counter } from 'prom-client/lib/counter.js'
     export { default as Gauge } from 'prom-client/lib/gauge.js'
     export { default as Registry } from 'prom-client/lib/registry.js'`,
+  // http-proxy has it mount `reply.from`, which is never called: forwarding is gateway/forward.ts.
+  '@fastify/reply-from': 'module.exports = async () => {}',
   // http-proxy's WebSockets are not turned on: a handshake goes through gateway/websocket.ts.
   'ws': 'module.exports = class WebSocket {}',
   // app.inject() of tests.
@@ -35,8 +36,6 @@ export const leanPackagesPlugin: Plugin = {
   name: 'lean packages',
   setup ({ onResolve, onLoad }) {
     const namespace = 'lean-package'
-    // Only loaded, and never asked: gateway/gateway.ts tells http-proxy so.
-    onResolve({ filter: /^undici$/ }, ({ importer }) => importer.includes('/@fastify/reply-from/') ? { path: 'undici of reply-from', namespace } : undefined)
     onResolve({ filter: /^[@\w]/ }, ({ path }) => Object.hasOwn(leanPackages, path) ? { path, namespace } : undefined)
     onLoad({ filter: /./, namespace }, ({ path }) => ({ contents: leanPackages[path] ?? '', resolveDir: import.meta.dirname }))
   },

@@ -29,7 +29,7 @@ t.test('explain prints route, rule, decision, and the upstream request it would 
   })
   t.match(await explain('get', '/admin/x'), { request: 'GET /admin/x', rule: '{"roles":["admin"]}', decision: { status: 401, code: 'GW_TOKEN_MISSING' }, upstream: null })
   t.match(await explain('POST', '/admin/x'), { route: null, decision: { status: 405, code: 'GW_METHOD_NOT_ALLOWED' } })
-  t.match(await explain('GET', '/api/../admin'), { route: null, decision: { status: 400, code: 'GW_PATH_AMBIGUOUS' } })
+  t.match(await explain('GET', '/api/../admin'), { route: /^\/api \(/, decision: { status: 400, code: 'GW_PATH_AMBIGUOUS' } })
   t.match(await explain('GET', '/api', '--token', 'nonsense'), { decision: { status: 401, code: 'GW_TOKEN_INVALID' } })
   t.match(await explain('POST', '/auth/login'), { route: null, decision: 'answered by the gateway itself' })
 })

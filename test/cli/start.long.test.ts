@@ -1,4 +1,4 @@
-import { statSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -26,6 +26,19 @@ t.test('the first start says where it made the master key, and a second one does
   t.equal(await first.exited, 0)
   const second = await startCli(t, folder)
   t.notOk(second.log.some(({ msg }) => String(msg).startsWith('made a master key')))
+})
+
+t.test('what a start does not need it does not load', async (t) => {
+  const folder = configFolder(t)
+  const told = join(folder, 'loaded')
+  const tell = `process.on('exit', () => { process.getBuiltinModule('node:fs').writeFileSync(${JSON.stringify(told)}, process.moduleLoadList.join('\\n')) })`
+  const { child, exited } = await startCli(t, folder, [], { nodeOptions: ['--import', `data:text/javascript,${encodeURIComponent(tell)}`] })
+  child.kill('SIGTERM')
+  t.equal(await exited, 0)
+  const loaded = readFileSync(told, 'utf8').split('\n')
+  t.ok(loaded.includes('NativeModule net'), 'a list of what was')
+  // An import of node:http would load undici, on Node 22 and later.
+  for (const name of ['tls', 'https', 'http2', 'internal/deps/undici/undici']) t.notOk(loaded.includes(`NativeModule ${name}`), name)
 })
 
 t.test('start warns of unsafe settings, each with its place', async (t) => {

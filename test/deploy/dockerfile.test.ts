@@ -32,7 +32,7 @@ t.test('the last stage installs nothing, and takes the package manager away', as
   t.notMatch(runs.join('\n'), /\b(npm (ci|install|run)|apt|apk|curl|wget)\b/)
   t.match(runs.join('\n'), /rm -rf .*\/usr\/local\/lib\/node_modules .*\/usr\/local\/bin\/npm/)
   t.strictSame(texts(final, 'COPY').map((text) => text.split(' ').at(-2)), [
-    '/app/package.json', '/app/node_modules', '/app/dist', '/app/schema', '/app/config.yaml', '/app/examples', '/app/data',
+    '/app/package.json', '/app/node_modules', '/app/dist', '/app/compile-cache', '/app/schema', '/app/config.yaml', '/app/examples', '/app/data',
   ], 'nothing but this is shipped')
   for (const text of texts(final, 'COPY')) t.match(text, /^--from=build /, text)
 })

@@ -72,7 +72,8 @@ await t.test('a matched path begins with its route, segment by segment', async (
   await holds(t, 'the longest route wins, and none holds its neighbour', 300, fc.tuple(fc.uniqueArray(plain, { minLength: 1, maxLength: 5, selector: (path) => path.toLowerCase() }), plain), ([paths, path]) => {
     const found = table(paths).find('GET', path)
     const holding = paths.filter((route) => route === '/' || path === route || path.startsWith(`${route}/`)).sort((one, other) => other.length - one.length)
-    const got = found.kind === 'route' ? found.route.path : undefined
+    // Also where a lenient reading leads to another: then it says so.
+    const got = found.route?.path
     return got === holding[0] ? undefined : `${String(got)} instead of ${String(holding[0])}`
   })
 })

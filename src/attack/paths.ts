@@ -100,7 +100,7 @@ function misspelt (path: string): string[] {
       ].map((name) => `/${Buffer.from(name, 'utf8').toString('latin1')}${rest}`)
   return [
     ...names, `/${probe}`, `//${probe}`, `/.${probe}`, `/./.${probe}`, `/.//${probe.slice(1)}`, `/;${probe}`, `/;x${probe}`, `/%20${probe}`, `/%2e${probe}`, `/x/..${probe}`, `/x/%2e%2e${probe}`, `/%2f${probe.slice(1)}`, `/%5c${probe.slice(1)}`, `/\\${probe.slice(1)}`, `\\${probe.slice(1)}`,
-    probe.replaceAll('/', '\\'), probe.replaceAll('/', '%2f'), probe.replaceAll('/', '//'), probe.replaceAll('/', '/./'), probe.replaceAll('/', '/;/'), `${probe}/..`, `${probe}/.`, `${path}/`, `${path}//`, `${path}?`, `${path}#`, `${path}/;`, `${path};`, path, `/%00${probe}`, `/?${probe}`, `/x%3f/..${probe}`,
+    probe.replaceAll('/', '\\'), probe.replaceAll('/', '%2f'), probe.replaceAll('/', '//'), probe.replaceAll('/', '/./'), probe.replaceAll('/', '/;/'), `${probe}/..`, `${probe}/.`, `${path}/`, `${path}//`, `${path}?`, `${path}#`, `${path}/;`, `${path};`, path, `/%00${probe}`, `/?${probe}`, `/x%3f/..${probe}`, `/%3b%3f${probe}`, `/%3b%23${probe}`, `/%20%3f${probe}`,
   ]
 }
 

@@ -74,13 +74,13 @@ export function compileRoutes (config: Pick<Config, 'routes' | 'timeouts' | 'lim
 
   /** Whether a lenient upstream could take the path for one of another place. */
   function isAmbiguous (path: string, place: Place, host: string): boolean {
-    if (somethingIsAllowed && pathFault(path) !== null) {
-      const readings = readingsOf(path)
-      return readings === null || [...readings].some((reading) => placeAt('lenient', reading, host) !== place)
-    }
+    const leadsElsewhere = (reading: string) => placeAt('lenient', reading, host) !== place
     const reading = lenientReading(path)
-    if (reading === path && pathsArePlain) return false
-    return placeAt('lenient', reading, host) !== place
+    if (reading === path && pathsArePlain && !somethingIsAllowed) return false
+    if (leadsElsewhere(reading)) return true
+    if (!ENCODED_QUERY.test(path) && !(somethingIsAllowed && pathFault(path) !== null)) return false
+    const readings = readingsOf(path)
+    return readings === null || [...readings].some(leadsElsewhere)
   }
 
   return {
@@ -96,6 +96,9 @@ export function compileRoutes (config: Pick<Config, 'routes' | 'timeouts' | 'lim
     },
   }
 }
+
+/** Behind it one server reads a query, and another the rest of the path: `lenientReading` is one of them. */
+const ENCODED_QUERY = /%(?:3f|23)/i
 
 interface Places {
   readonly exact: PlacesByPath

@@ -2,6 +2,8 @@
  * GHSA-p224-6x5r-fjpm (Oathkeeper), GHSA-7x63-xv5r-3p2x (oauth2-proxy), go-authcrunch's `..%2f`, reply-from's backslash: the rule
  * is matched on one reading of the path, and the upstream serves another. Here a request either reaches the upstream by the very
  * bytes that were matched, or is refused with 400 before any rule is looked at. On raw sockets: clients tidy paths up.
+ * An encoded `?` once hid what stood behind it (found by test/fuzz/paths): `/%3b%3f/admin` was read as `/` with a query, which a
+ * server that decodes first and then cuts parameters takes for `//admin`.
  */
 import t from 'tap'
 import { startTestGateway } from '../helpers/gateway.ts'
@@ -23,7 +25,7 @@ const confusing = [
   '/public\\..\\admin', '/public/..\\..\\admin', '/public\\%2e%2e\\admin', '/public/x/../../admin', '/./admin', '/%2e/admin', '/.//admin', '//admin', '/public//../admin',
   '/public/%252e%252e/admin', '/%2561dmin', '/%61dmin', '/adm%69n', '/%41dmin', '/admin%2fx', '/admin%00', '/admin%5c', '/admin;/x', '/admin;jsessionid=1', '/;/admin', '/ADMIN', '/Admin/x',
   '/aDmIn;x/y', '/admin.', '/admin./x', '/admin%20', '/admin%3b', '/admin%3Bx=y', '/admin#x', '/public#/../admin', '/admin\t', '/%c0%ae%c0%ae/admin', '/public/%c0%afadmin', '/%ef%bc%8fadmin/../admin',
-  '/public/%u002e%u002e/admin', '/admin%', '/admin%2', '/admin%zz', '/public/..', '/public/.', '/public/%2e', '/public/..?x', '/public/.?x',
+  '/public/%u002e%u002e/admin', '/%3b%3f/admin', '/%3B%23/admin/x', '/public/%3b%3F/../admin', '/admin%', '/admin%2', '/admin%zz', '/public/..', '/public/.', '/public/%2e', '/public/..?x', '/public/.?x',
 ]
 
 t.test('a confusing path is refused before any rule, and reaches no upstream', async (t) => {
@@ -46,7 +48,7 @@ t.test('an absolute-form target must agree with Host, and its path is held to th
 })
 
 t.test('what passes arrives by the bytes that were matched', async (t) => {
-  for (const target of ['/x/AbC', '/x;y=z', '/x%20y', '/administrator', '/x/admin', '/%40admin', '/public2', '/x.', '/x?../admin', '/x?a=/admin#'.slice(0, -1), '/%E4%B8%AD']) {
+  for (const target of ['/x/AbC', '/x;y=z', '/x%20y', '/x%3Fy/z', '/x%23', '/%3Fadmin', '/administrator', '/x/admin', '/%40admin', '/public2', '/x.', '/x?../admin', '/x?a=/admin#'.slice(0, -1), '/%E4%B8%AD']) {
     const response = await rawRequest(gateway.port, `GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`)
     t.equal(response.status, 200, target)
     t.equal(upstream.seen.at(-1)?.url, target)

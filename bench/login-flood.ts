@@ -22,6 +22,10 @@ const password = 'correct horse battery staple'
 const rate = 250
 /** Clients that refresh, each its own session. */
 const chains = 64
+/** Clients that log in where nobody is to be turned away: there is always one to be hashed for. */
+const clients = 4
+/** Seconds of each kind before the first round: a login is rare, and its code takes hundreds of them to be compiled. */
+const warming = 10
 
 interface Steady {
   readonly count: number
@@ -45,7 +49,7 @@ export interface LoginFlood {
   readonly logins: { readonly offered: Spread, readonly p99: Spread, readonly ratio: Spread, readonly perSecond: Spread }
   readonly refreshes: { readonly p99: Spread, readonly ratio: Spread, readonly perSecond: Spread }
   /** A second, on one core, with nothing beside them. */
-  readonly alone: { readonly bareHashes: Spread, readonly logins: Spread, readonly loginsPerHash: Spread, readonly refreshes: Readonly<Record<string, Spread>> }
+  readonly alone: { readonly clients: number, readonly bareHashes: Spread, readonly logins: Spread, readonly loginsPerHash: Spread, readonly refreshes: Readonly<Record<string, Spread>> }
 }
 
 export async function loginFlood ({ folder, upstream, rounds, seconds, measure, note }: Bench): Promise<LoginFlood> {
@@ -73,15 +77,19 @@ export async function loginFlood ({ folder, upstream, rounds, seconds, measure, 
     const sqlite = await begin('sqlite', {})
     const engines = { SQLite: sqlite, PostgreSQL: await begin('postgres', { storage: await postgres.createDatabase(), keys: { directory: issuing.directory, masterKey: randomBytes(32).toString('base64url') } }) }
     const steady = async () => await said<Steady>('steady-client.mjs', [`${sqlite.url}/api/x`, token, String(rate), String(seconds)])
-    const flood = async ({ url }: Running, kind: 'login' | 'refresh', many: number, input: unknown) => await said<Flood>('post-flood.mjs', [url, kind, String(many), String(seconds)], input)
+    const flood = async ({ url }: Running, kind: 'login' | 'logins' | 'refresh', many: number, input: unknown, lasting = seconds) => await said<Flood>('post-flood.mjs', [url, kind, String(many), String(lasting)], input)
+    for (const running of Object.values(engines)) {
+      await flood(running, 'login', clients, { users, password }, warming)
+      await flood(running, 'refresh', chains, { tokens: await sessions(running) }, warming)
+    }
     await steady()
     for (let round = 0; round < rounds; round++) {
       quiet.push(await measure(steady))
       const bare = await measure(async () => bareHashes(join(folder, 'sqlite/config.yaml'), seconds))
       alone.bareHashes.push(bare)
-      alone.logins.push((await measure(async () => await flood(sqlite, 'login', 2 * bare, { users, password }))).perSecond)
+      alone.logins.push((await measure(async () => await flood(sqlite, 'login', clients, { users, password }))).perSecond)
       logins.push(await measure(async () => {
-        const [beside, measured] = await Promise.all([flood(sqlite, 'login', 2 * bare, { users, password }), steady()])
+        const [beside, measured] = await Promise.all([flood(sqlite, 'logins', 2 * bare, { users, password }), steady()])
         return { offered: 2 * bare, steady: measured, flood: beside }
       }))
       refreshes.push(await measure(async () => {
@@ -104,6 +112,7 @@ export async function loginFlood ({ folder, upstream, rounds, seconds, measure, 
     logins: { offered: spread(logins.map(({ offered }) => offered)), p99: p99(logins), ratio: ratio(logins), perSecond: spread(logins.map(({ flood }) => flood.perSecond)) },
     refreshes: { p99: p99(refreshes), ratio: ratio(refreshes), perSecond: spread(refreshes.map(({ flood }) => flood.perSecond)) },
     alone: {
+      clients,
       bareHashes: spread(alone.bareHashes),
       logins: spread(alone.logins),
       loginsPerHash: spread(alone.logins.map((count, round) => count / (alone.bareHashes[round] ?? NaN))),

@@ -1,7 +1,8 @@
 /**
  * POSTs for as long as is told. `refresh`: CONCURRENCY clients, each with a chain of its own, as fast as they are answered.
- * `login`: RATE a second, of the users in turn, whatever the answers take. URL KIND CONCURRENCY|RATE SECONDS, users and password
- * or refresh tokens as JSON on standard input → {ok, refused, busy, perSecond}.
+ * `login`: CONCURRENCY clients, as fast as they are answered; `logins`: RATE a second, whatever the answers take; of the users in
+ * turn. URL KIND CONCURRENCY|RATE SECONDS, users and password or refresh tokens as JSON on standard input → {ok, refused, busy,
+ * perSecond}.
  */
 import { Agent, request } from 'node:http'
 import { text } from 'node:stream/consumers'
@@ -38,6 +39,13 @@ async function chain (token) {
   }
 }
 
+async function closedLoop (_, client) {
+  for (let sent = client; performance.now() < until; sent++) {
+    const { status } = await post('/auth/login', { username: users[sent % users.length], password })
+    count(status)
+  }
+}
+
 async function openLoop (rate) {
   const underWay = []
   for (let sent = 0; performance.now() < until; sent++) {
@@ -48,7 +56,8 @@ async function openLoop (rate) {
   await Promise.all(underWay)
 }
 
-if (kind === 'login') await openLoop(Number(many))
+if (kind === 'logins') await openLoop(Number(many))
+else if (kind === 'login') await Promise.all(Array.from({ length: Number(many) }, closedLoop))
 else await Promise.all(tokens.slice(0, Number(many)).map(chain))
 const took = (performance.now() - began) / 1_000
 process.stdout.write(`${JSON.stringify({ ...counts, perSecond: counts.ok / took })}\n`)

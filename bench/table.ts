@@ -58,7 +58,7 @@ replace('docs/performance.md', [
       ['', 'a second on one core'],
       [
         ['bare argon2id, as configured', range(alone.bareHashes, 1)],
-        ['logins', `${range(alone.logins, 1)}: ${range(alone.loginsPerHash, 2)} of the bare hash`],
+        [`logins, by ${alone.clients} clients`, `${range(alone.logins, 1)}: ${range(alone.loginsPerHash, 2)} of the bare hash`],
         ...Object.entries(alone.refreshes).map(([engine, perSecond]) => [`refreshes, each on the disk: ${engine}`, range(perSecond, 0)]),
       ]
     )),

@@ -20,6 +20,7 @@ import { createIssuing } from './tokens.ts'
 export interface Footprint {
   readonly idle: number
   readonly afterLoad: number
+  readonly beforeTokens: number
   readonly with100000Tokens: number
   readonly perIdleWebSocketKilobytes: number
   /** The most while 4 GB went one way. */
@@ -60,19 +61,20 @@ export async function footprint ({ folder, upstream, script, seconds, note }: Be
     writeFileSync(one, `${token}\n`)
     await load({ url: `${running.url}/api/x`, seconds: 5, connections: 16, tokens: one }, running.pids, script)
     const afterLoad = resident()
+    // Before there is anything else in memory that could come and go meanwhile.
+    const download = await peak(resident, async () => { await pass(`${running.url}/far`, token, 'GET') })
+    const upload = await peak(resident, async () => { await pass(`${running.url}/far`, token, 'POST') })
+    note(`after load ${afterLoad.toFixed(0)} MB; 4 GB down ${download.toFixed(0)} MB, up ${upload.toFixed(0)} MB`)
+    const beforeTokens = resident()
     // Until each has been seen once.
     for (let seen = 0; seen < lines.length;) seen += (await load({ url: `${running.url}/api/x`, seconds: 20, connections: 16, tokens }, running.pids, script)).requests
     const with100000Tokens = resident()
-    note(`after load ${afterLoad.toFixed(0)} MB, with 100,000 tokens ${with100000Tokens.toFixed(0)} MB`)
+    note(`before tokens ${beforeTokens.toFixed(0)} MB, with 100,000 of them ${with100000Tokens.toFixed(0)} MB`)
 
     const clients = await openSockets(running.url.replace('http', 'ws'), token)
     const perIdleWebSocketKilobytes = (resident() - with100000Tokens) / sockets * 1024
     note(`${sockets} idle WebSockets: ${perIdleWebSocketKilobytes.toFixed(1)} kB each`)
     for (const client of clients) client.terminate()
-
-    const download = await peak(resident, async () => { await pass(`${running.url}/far`, token, 'GET') })
-    const upload = await peak(resident, async () => { await pass(`${running.url}/far`, token, 'POST') })
-    note(`4 GB down ${download.toFixed(0)} MB, up ${upload.toFixed(0)} MB`)
 
     const soak = { requests: 0, seconds: 15 * seconds, resident: [resident()] }
     for (let part = 0; part < 5; part++) {
@@ -80,7 +82,7 @@ export async function footprint ({ folder, upstream, script, seconds, note }: Be
       soak.resident.push(resident())
     }
     note(`soak of ${soak.requests} requests, a connection each: ${soak.resident.map((megabytes) => megabytes.toFixed(0)).join(', ')} MB`)
-    return { idle, afterLoad, with100000Tokens, perIdleWebSocketKilobytes, download, upload, soak }
+    return { idle, afterLoad, beforeTokens, with100000Tokens, perIdleWebSocketKilobytes, download, upload, soak }
   } finally {
     await running.stop()
     far.close()

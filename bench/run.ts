@@ -17,6 +17,7 @@ import { writeScript } from './load.ts'
 import { loginFlood } from './login-flood.ts'
 import { loginTiming } from './login-timing.ts'
 import { goFirst, machineLine, otherCore, stop, which } from './machine.ts'
+import { scaling } from './scaling.ts'
 import { variants } from './scenarios.ts'
 import { slowClients } from './slow-clients.ts'
 import { start } from './start.ts'
@@ -47,6 +48,7 @@ const scenarios: Readonly<Record<string, (bench: Bench) => Promise<unknown>>> = 
   footprint,
   growth,
   instructions,
+  scaling,
 }
 
 const { values, chosen } = readArguments()

@@ -7,6 +7,7 @@ import type { Footprint } from './footprint.ts'
 import type { Growth } from './growth.ts'
 import type { Instructions } from './instructions.ts'
 import type { LoginFlood } from './login-flood.ts'
+import type { Scaling } from './scaling.ts'
 import type { Start } from './start.ts'
 
 interface Kept<Result> {
@@ -82,13 +83,16 @@ replace('docs/performance.md', [
     [
       ['idle', result.idle.toFixed(0)],
       ['after load', result.afterLoad.toFixed(0)],
-      ['100,000 tokens remembered', result.with100000Tokens.toFixed(0)],
-      ['9,000 idle WebSockets', `${result.perIdleWebSocketKilobytes.toFixed(1)} kB each, with both of their sockets`],
       ['while 4 GB come down', `at most ${result.download.toFixed(0)}`],
       ['while 4 GB go up', `at most ${result.upload.toFixed(0)}`],
+      ['100,000 tokens remembered', `${result.with100000Tokens.toFixed(0)}, after ${result.beforeTokens.toFixed(0)}`],
+      ['9,000 idle WebSockets', `${result.perIdleWebSocketKilobytes.toFixed(1)} kB each, with both of their sockets`],
       [`soak: ${result.soak.requests} requests in ${result.soak.seconds} s, a connection each, 100,000 tokens`, result.soak.resident.map((megabytes) => megabytes.toFixed(0)).join(', ')],
     ]
   )),
+  section<Scaling>('scaling', 'Workers', ({ rows, ratio }) =>
+    `A verified GET costs ${range(ratio, 2)} times as much CPU with two workers as with one process: two cores that are the gateway's own serve ${(2 / ratio.median).toFixed(2)} (${(2 / ratio.max).toFixed(2)}–${(2 / ratio.min).toFixed(2)}) times as many. Here the load and the upstream have the second core, and the requests a second are not told apart by it.\n\n` +
+    table(['workers', 'µs of CPU per request'], rows.map(({ workers, cpu }) => [String(workers), range(cpu, 1)]))),
   section<Instructions>('instructions', 'What a request costs, in instructions', ({ rows, batch }) => {
     // What is done by the clock, and garbage, only ever adds.
     const [ours = NaN] = rows.map(({ instructions }) => instructions.min)

@@ -1,10 +1,12 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
+import { localhostCertificate, localhostKey } from '../helpers/localhost-certificate.ts'
 import { cli, configFolder, configText, password, startCli, type Running } from './running-cli.ts'
 
 t.test('start logs one line with the bound addresses when it is ready, and both answer', async (t) => {
@@ -39,6 +41,23 @@ t.test('what a start does not need it does not load', async (t) => {
   t.ok(loaded.includes('NativeModule net'), 'a list of what was')
   // An import of node:http would load undici, on Node 22 and later.
   for (const name of ['tls', 'https', 'http2', 'internal/deps/undici/undici']) t.notOk(loaded.includes(`NativeModule ${name}`), name)
+})
+
+t.test('an upstream behind TLS is reached by what is built, and only if its certificate is trusted', async (t) => {
+  const server = createTlsServer({ key: localhostKey, cert: localhostCertificate }, (request, response) => { request.pipe(response) })
+  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => { server.close() })
+  const folder = configFolder(t, { routes: [{ path: '/', upstream: `https://localhost:${(server.address() as AddressInfo).port}`, access: 'public' }] })
+  const authorities = join(folder, 'authorities.pem')
+  writeFileSync(authorities, localhostCertificate)
+  for (const [env, status, body] of [[{ NODE_EXTRA_CA_CERTS: authorities }, 200, 'sent over'], [{ NODE_EXTRA_CA_CERTS: '' }, 502, /bad_gateway/]] as const) {
+    const running = await startCli(t, folder, [], { env })
+    const answer = await fetch(`${running.url}/echo`, { method: 'POST', body: 'sent over' })
+    t.equal(answer.status, status)
+    t.match(await answer.text(), body)
+    running.child.kill('SIGTERM')
+    t.equal(await running.exited, 0)
+  }
 })
 
 t.test('start warns of unsafe settings, each with its place', async (t) => {

@@ -72,8 +72,7 @@ function gatewarden (folder: string, upstream: string): readonly string[] {
 
 async function begin (core: number | string, command: readonly string[], url: string): Promise<Begun> {
   const began = performance.now()
-  // Certificates that this machine adds to Node's own: on Node 20 each process reads them, in a quarter of a start.
-  const child = spawnOn(core, ['env', '-u', 'NODE_EXTRA_CA_CERTS', process.execPath, ...command])
+  const child = spawnOn(core, [process.execPath, ...command])
   const pids = child.pid === undefined ? [] : [child.pid]
   try {
     while (!await isReady(url)) {

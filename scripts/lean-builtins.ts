@@ -8,9 +8,9 @@ import type { Plugin } from 'esbuild'
 
 /**
  * Loaded when something of it is called, or read by a package: 2 to 12 MB, and milliseconds of a start. The source may import their
- * functions, no more; where it imports something else the build fails.
+ * functions, no more; where it imports something else the build fails. No module whose functions keep something in `this` may be here.
  */
-const onDemand: readonly string[] = ['child_process', 'cluster', 'http2', 'https', 'readline', 'tls']
+const onDemand: readonly string[] = ['http2', 'https', 'readline', 'tls']
 
 export const leanBuiltinsPlugin: Plugin = {
   name: 'lean builtins',

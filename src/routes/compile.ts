@@ -74,9 +74,9 @@ export function compileRoutes (config: Pick<Config, 'routes' | 'timeouts' | 'lim
 
   /** Whether a lenient upstream could take the path for one of another place. */
   function isAmbiguous (path: string, place: Place, host: string): boolean {
-    const leadsElsewhere = (reading: string) => placeAt('lenient', reading, host) !== place
     const reading = lenientReading(path)
     if (reading === path && pathsArePlain && !somethingIsAllowed) return false
+    const leadsElsewhere = (one: string) => placeAt('lenient', one, host) !== place
     if (leadsElsewhere(reading)) return true
     if (!ENCODED_QUERY.test(path) && !(somethingIsAllowed && pathFault(path) !== null)) return false
     const readings = readingsOf(path)

@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import fastify from 'fastify'
 import { gateway, supportAllMethods } from '../../src/gateway/gateway.ts'
 import { createLiveConnections } from '../../src/gateway/live-connections.ts'
@@ -11,7 +11,7 @@ t.test('a thousand routes are as many to the router as one: a start or a reload 
   t.equal(await entriesOf(t, 1_000), await entriesOf(t, 1))
 })
 
-async function entriesOf (t: { teardown (handler: () => Promise<void>): void, strictSame (found: unknown, wanted: unknown): boolean }, count: number): Promise<number> {
+async function entriesOf (t: Test, count: number): Promise<number> {
   const config = configOf({})
   const [route] = config.routes
   if (route === undefined) throw new Error('no route to make many of')

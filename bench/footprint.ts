@@ -1,6 +1,6 @@
 /**
- * What it keeps in memory: idle, with tokens remembered, for each idle WebSocket, while long bodies go through, and in a soak of
- * churning tokens and connections. How it starts is start.ts's.
+ * What it keeps in memory: idle, with tokens remembered, for each idle WebSocket, and while long bodies go through.
+ * How it starts is start.ts's, what it keeps over millions of requests soak.ts's.
  */
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
@@ -26,15 +26,13 @@ export interface Footprint {
   /** The most while 4 GB went one way. */
   readonly download: number
   readonly upload: number
-  readonly soak: { readonly requests: number, readonly seconds: number, readonly resident: readonly number[] }
 }
 
 /** Each takes two descriptors here and two there, and 20,000 is what a process often may have. */
 const sockets = 9_000
 const bodyBytes = 4 * 2 ** 30
 
-/** The soak takes fifteen times `seconds`: a minute by default; `--seconds 40` comes to some ten million requests. */
-export async function footprint ({ folder, upstream, script, seconds, note }: Bench): Promise<Footprint> {
+export async function footprint ({ folder, upstream, script, note }: Bench): Promise<Footprint> {
   const issuing = await createIssuing(folder, 'ES256')
   const far = await openFarSide()
   const running = await gatewarden.start({
@@ -75,14 +73,7 @@ export async function footprint ({ folder, upstream, script, seconds, note }: Be
     const perIdleWebSocketKilobytes = (resident() - with100000Tokens) / sockets * 1024
     note(`${sockets} idle WebSockets: ${perIdleWebSocketKilobytes.toFixed(1)} kB each`)
     for (const client of clients) client.terminate()
-
-    const soak = { requests: 0, seconds: 15 * seconds, resident: [resident()] }
-    for (let part = 0; part < 5; part++) {
-      soak.requests += (await load({ url: `${running.url}/api/x`, seconds: 3 * seconds, connections: 32, tokens, close: true }, running.pids, script)).requests
-      soak.resident.push(resident())
-    }
-    note(`soak of ${soak.requests} requests, a connection each: ${soak.resident.map((megabytes) => megabytes.toFixed(0)).join(', ')} MB`)
-    return { idle, afterLoad, beforeTokens, with100000Tokens, perIdleWebSocketKilobytes, download, upload, soak }
+    return { idle, afterLoad, beforeTokens, with100000Tokens, perIdleWebSocketKilobytes, download, upload }
   } finally {
     await running.stop()
     far.close()

@@ -12,8 +12,8 @@ export interface Load {
   readonly tokens: string | null
   readonly method?: string
   readonly body?: string
-  /** The connection is closed after each answer. */
-  readonly close?: boolean
+  /** After each so many requests a connection is closed, and another takes its place. None: all are kept. */
+  readonly requestsPerConnection?: number
 }
 
 export interface Measured {
@@ -30,23 +30,29 @@ export interface Measured {
 }
 
 const script = `
-local tokens, at = {}, 0
-local method, path, body, close
+local tokens, at, sent = {}, 0, 0
+local method, path, body, perConnection
 function init(args)
-  method, path, close = args[2], args[3], args[4] == "close"
+  method, path, perConnection = args[2], args[3], tonumber(args[4])
   if args[1] ~= "-" then for line in io.lines(args[1]) do tokens[#tokens + 1] = "Bearer " .. line end end
   if tonumber(args[5]) > 0 then body = string.rep("x", tonumber(args[5])) end
   wrk.headers["Accept"] = "application/json"
   wrk.headers["User-Agent"] = "wrk"
   if body then wrk.headers["Content-Type"] = "application/json" end
-  if close then wrk.headers["Connection"] = "close" end
   if #tokens == 1 then wrk.headers["Authorization"] = tokens[1] end
-  if #tokens <= 1 then fixed = wrk.format(method, path, nil, body) end
+  if perConnection == 1 then wrk.headers["Connection"] = "close" end
+  if #tokens <= 1 and perConnection <= 1 then fixed = wrk.format(method, path, nil, body) end
 end
 function request()
   if fixed then return fixed end
-  at = at % #tokens + 1
-  wrk.headers["Authorization"] = tokens[at]
+  if #tokens > 0 then
+    at = at % #tokens + 1
+    wrk.headers["Authorization"] = tokens[at]
+  end
+  if perConnection > 1 then
+    sent = sent + 1
+    wrk.headers["Connection"] = sent % perConnection == 0 and "close" or nil
+  end
   return wrk.format(method, path, nil, body)
 end
 function done(summary, latency)
@@ -66,12 +72,12 @@ export async function writeScript (folder: string): Promise<string> {
 }
 
 /** `pids`: whose CPU counts. */
-export async function load ({ url, seconds, connections, tokens, method = 'GET', body = '', close = false }: Load, pids: readonly number[], scriptFile: string): Promise<Measured> {
+export async function load ({ url, seconds, connections, tokens, method = 'GET', body = '', requestsPerConnection = 0 }: Load, pids: readonly number[], scriptFile: string): Promise<Measured> {
   const { origin, pathname } = new URL(url)
   const before = cpuMicroseconds(pids)
   const { stdout } = await promisify(execFile)('taskset', [
     '-c', String(otherCore), 'wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', scriptFile, origin,
-    '--', tokens ?? '-', method, pathname, close ? 'close' : 'keep', String(body.length),
+    '--', tokens ?? '-', method, pathname, String(requestsPerConnection), String(body.length),
   ])
   const used = cpuMicroseconds(pids) - before
   const line = /^\{.*\}$/m.exec(stdout)?.[0]

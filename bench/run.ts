@@ -1,5 +1,5 @@
 /**
- * npm run bench -- SCENARIO… [--rounds N] [--seconds N] [--connections N] [--users N]: measures, prints, and keeps what came out in
+ * npm run bench -- SCENARIO… [--rounds N] [--seconds N] [--connections N] [--users N] [--requests N]: measures, prints, and keeps what came out in
  * bench/results/SCENARIO.json, of which `npm run bench:table` makes the tables of README and docs/performance.md.
  */
 import { spawn } from 'node:child_process'
@@ -20,6 +20,7 @@ import { goFirst, machineLine, otherCore, stop, which } from './machine.ts'
 import { scaling } from './scaling.ts'
 import { variants } from './scenarios.ts'
 import { slowClients } from './slow-clients.ts'
+import { soak } from './soak.ts'
 import { start } from './start.ts'
 
 export interface Bench {
@@ -33,6 +34,8 @@ export interface Bench {
   readonly connections: number
   /** Of the large storage. */
   readonly users: number
+  /** Of the soak. */
+  readonly requests: number
   /** A measurement, made again where the machine was slow meanwhile. */
   readonly measure: FullSpeed['measure']
   note (line: string): void
@@ -46,6 +49,7 @@ const scenarios: Readonly<Record<string, (bench: Bench) => Promise<unknown>>> = 
   'slow-clients': slowClients,
   start,
   footprint,
+  soak,
   growth,
   instructions,
   scaling,
@@ -62,7 +66,7 @@ if (unknown !== undefined || process.platform !== 'linux' || which('wrk') === nu
 
 /** Ends with 2 where there is something that cannot be measured by. */
 function readArguments () {
-  const options = { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '4' }, connections: { type: 'string', default: '32' }, users: { type: 'string', default: '1000000' } } as const
+  const options = { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '4' }, connections: { type: 'string', default: '32' }, users: { type: 'string', default: '1000000' }, requests: { type: 'string', default: '1000000' } } as const
   try {
     const { values, positionals } = parseArgs({ allowPositionals: true, options })
     const wrong = Object.entries(values).find(([, value]) => !/^[1-9]\d*$/.test(value))
@@ -93,6 +97,7 @@ try {
       seconds: Number(values.seconds),
       connections: Number(values.connections),
       users: Number(values.users),
+      requests: Number(values.requests),
       measure: fullSpeed.measure,
       note: (line) => { process.stdout.write(`${name}: ${line}\n`) },
     })

@@ -37,7 +37,7 @@ const scenarios: readonly Scenario[] = [
   { name: '3 routes', config: manyRoutes(3) },
   { name: '300 routes', config: manyRoutes(300) },
   { name: '1,000 routes', config: manyRoutes(1_000) },
-  { name: 'a connection for each request', load: { close: true } },
+  { name: 'a connection for each request', load: { requestsPerConnection: 1 } },
 ]
 
 export async function variants ({ folder, upstream, script, rounds, seconds, connections, measure, note }: Bench): Promise<unknown> {

@@ -8,6 +8,7 @@ import type { Growth } from './growth.ts'
 import type { Instructions } from './instructions.ts'
 import type { LoginFlood } from './login-flood.ts'
 import type { Scaling } from './scaling.ts'
+import type { Soak } from './soak.ts'
 import type { Start } from './start.ts'
 
 interface Kept<Result> {
@@ -87,9 +88,11 @@ replace('docs/performance.md', [
       ['while 4 GB go up', `at most ${result.upload.toFixed(0)}`],
       ['100,000 tokens remembered', `${result.with100000Tokens.toFixed(0)}, after ${result.beforeTokens.toFixed(0)}`],
       ['9,000 idle WebSockets', `${result.perIdleWebSocketKilobytes.toFixed(1)} kB each, with both of their sockets`],
-      [`soak: ${result.soak.requests} requests in ${result.soak.seconds} s, a connection each, 100,000 tokens`, result.soak.resident.map((megabytes) => megabytes.toFixed(0)).join(', ')],
     ]
   )),
+  section<Soak>('soak', 'Millions of requests', ({ requests, seconds, newTokensPerPart, requestsPerConnection, parts }) =>
+    `${requests.toLocaleString('en')} requests in ${(seconds / 60).toFixed(0)} minutes, ${requestsPerConnection} on a connection, in ${parts.length} parts; each part brings ${newTokensPerPart.toLocaleString('en')} tokens that were not seen before, and 100,000 are remembered.\n\n` +
+    table(['MB resident', ...parts.map((_, index) => String(index + 1))], (['least', 'median', 'most'] as const).map((which) => [which, ...parts.map((part) => part[which].toFixed(0))]))),
   section<Scaling>('scaling', 'Workers', ({ rows, ratio }) =>
     `A verified GET costs ${range(ratio, 2)} times as much CPU with two workers as with one process: two cores that are the gateway's own serve ${(2 / ratio.median).toFixed(2)} (${(2 / ratio.max).toFixed(2)}–${(2 / ratio.min).toFixed(2)}) times as many. Here the load and the upstream have the second core, and the requests a second are not told apart by it.\n\n` +
     table(['workers', 'µs of CPU per request'], rows.map(({ workers, cpu }) => [String(workers), range(cpu, 1)]))),

@@ -19,19 +19,15 @@ export function endpoint (app: FastifyInstance, url: string, handlers: Handlers,
   for (const [method, handler] of Object.entries(handlers)) {
     app.route({ method, url, handler, onResponse, exposeHeadRoute: method === 'GET' })
   }
-  // Both before the body: whatever it is, it is not looked at.
+  // Before the body: whatever it is, it is not looked at.
   app.route({
-    method: 'OPTIONS',
+    method: app.supportedMethods.filter((method) => !served.includes(method)),
     url,
     onResponse,
-    onRequest: function tellMethods (_request, reply) { reply.code(204).header('allow', allow).send() },
-    handler: unreached,
-  })
-  app.route({
-    method: app.supportedMethods.filter((method) => method !== 'OPTIONS' && !served.includes(method)),
-    url,
-    onResponse,
-    onRequest: function refuseMethod () { throw new Refusal('GW_METHOD_NOT_ALLOWED', { allow }) },
+    onRequest: function answerOtherMethods (request, reply) {
+      if (request.method !== 'OPTIONS') throw new Refusal('GW_METHOD_NOT_ALLOWED', { allow })
+      reply.code(204).header('allow', allow).send()
+    },
     handler: unreached,
   })
 }

@@ -12,16 +12,14 @@ import { createThrottle } from './credentials/throttle.ts'
 import { Refusal } from './errors.ts'
 import { admission } from './gateway/admission.ts'
 import { bearerToken } from './gateway/authenticate.ts'
+import { compileForwardAuth } from './gateway/forward-auth.ts'
 import { gateway, supportAllMethods } from './gateway/gateway.ts'
-import { compileHeaderNames } from './gateway/header-names.ts'
-import { compileIdentityHeaders } from './gateway/identity-headers.ts'
 import { createLiveConnections } from './gateway/live-connections.ts'
 import { createRequestIds, nextRequestId } from './gateway/request-ids.ts'
 import { compileTrustedProxies } from './gateway/trusted-proxies.ts'
 import { openUpstreamPool } from './gateway/upstreams.ts'
 import { openListener, type Address } from './listener.ts'
 import { loginApi } from './login/login-api.ts'
-import type { ForwardAuth, ForwardedRoute } from './login/verify.ts'
 import type { AdminApiOptions } from './ops/admin-api.ts'
 import { createRefuse, errorHandler, logRefusal } from './ops/error-handler.ts'
 import { accessLog, logAuthEvent, type AuthEventLine } from './ops/logger.ts'
@@ -280,7 +278,7 @@ async function openApplication (config: Config, lasting: Lasting) {
     bearerToken,
     audit,
     accountKey: masterKey.derive('account-tag'),
-    forwardAuth: forwardAuth(table, config, trustedProxies.trusts),
+    forwardAuth: compileForwardAuth({ table, trustedProxies, identity: config.identity }),
     observe: (pattern) => metrics.route(pattern).observe,
     bodyTimeout: config.timeouts.clientBody,
   })
@@ -331,43 +329,10 @@ async function openApplication (config: Config, lasting: Lasting) {
 }
 
 /** Only what some identity header or some rule asks for is put into access tokens; the rest stays in storage. */
-function claimsInUse (config: Config, table: RouteTable): string[] {
+function claimsInUse (config: Config, { routes }: RouteTable): string[] {
+  const named = [config.identity.headers, ...routes.map((route) => route.identityHeaders)].flatMap((mapping) => Object.values(mapping))
   const demanded = config.routes.flatMap(({ access }) => typeof access === 'string' ? [] : Object.keys(access.claims ?? {}))
-  return [...new Set([...identityMappings(config, table).flatMap((mapping) => Object.values(mapping)), ...demanded])]
-}
-
-/** Header → claim, everywhere. */
-function identityMappings (config: Config, { routes }: RouteTable): Readonly<Record<string, string>>[] {
-  return [config.identity.headers, ...routes.map((route) => route.identityHeaders)]
-}
-
-function forwardAuth (table: RouteTable, config: Config, trustsProxy: ForwardAuth['trustsProxy']): ForwardAuth {
-  const pairs = (mapping: Readonly<Record<string, string>>): ForwardAuth['identityHeaders'] => {
-    const identityHeaders = compileIdentityHeaders(mapping)
-    return (identity) => inPairs(identityHeaders(identity))
-  }
-  const byRoute = new Map<Route | null, ForwardedRoute>(table.routes.map((route) => [route, { ...route.access, identityHeaders: pairs(route.identityHeaders) }]))
-  const names = compileHeaderNames({
-    identity: identityMappings(config, table).flatMap((mapping) => Object.keys(mapping)),
-    reservedPrefixes: config.identity.reservedPrefixes,
-  })
-  return {
-    trustsProxy,
-    isIdentityHeader: names.isIdentity,
-    matchRoute (method, uri, host) {
-      const found = table.find(method, uri, host)
-      if (found.kind === 'ambiguous') throw new Refusal('GW_PATH_AMBIGUOUS', { reason: found.reason })
-      if (found.kind === 'other methods') return 'denied'
-      return byRoute.get(found.route) ?? null
-    },
-    identityHeaders: pairs(config.identity.headers),
-  }
-}
-
-function inPairs (flat: readonly string[]): [string, string][] {
-  const pairs: [string, string][] = []
-  for (let index = 0; index < flat.length; index += 2) pairs.push([flat[index] ?? '', flat[index + 1] ?? ''])
-  return pairs
+  return [...new Set([...named, ...demanded])]
 }
 
 function observer (route: Route, metrics: Metrics) {

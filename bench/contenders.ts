@@ -103,30 +103,45 @@ function haproxy (name: string, verifies: 'ES256' | 'RS256' | null): Contender {
     name,
     verifies,
     missing: () => which('haproxy') === null ? 'apt-get install haproxy' : null,
-    async start ({ folder, upstream, issuing, under = [] }) {
-      const port = await freePort()
-      mkdirSync(folder, { recursive: true })
-      const file = join(folder, `haproxy-${verifies ?? 'open'}.cfg`)
+    async start ({ folder, upstream, issuing, under }) {
       const checks = verifies === null
-        ? ''
-        : `
-  http-request set-var(txn.bearer) http_auth_bearer
-  http-request set-var(txn.alg) var(txn.bearer),jwt_header_query('$.alg')
-  http-request set-var(txn.iss) var(txn.bearer),jwt_payload_query('$.iss')
-  http-request set-var(txn.aud) var(txn.bearer),jwt_payload_query('$.aud')
-  http-request set-var(txn.exp) var(txn.bearer),jwt_payload_query('$.exp','int')
-  http-request deny deny_status 401 unless { var(txn.alg) -m str ${verifies} }
-  http-request deny deny_status 401 unless { var(txn.iss) -m str ${issuer} }
-  http-request deny deny_status 401 unless { var(txn.aud) -m str ${audience} }
-  http-request deny deny_status 401 unless { var(txn.bearer),jwt_verify(txn.alg,"${issuing.publicKeyFile}") -m int 1 }
-  http-request set-var(txn.now) date()
-  http-request deny deny_status 401 if { var(txn.exp),sub(txn.now) -m int lt 0 }
-  http-request set-header X-User-Id %[var(txn.bearer),jwt_payload_query('$.sub')]
-  http-request del-header Authorization`
-      writeFileSync(file, `
+        ? []
+        : [
+            'http-request set-var(txn.bearer) http_auth_bearer',
+            "http-request set-var(txn.alg) var(txn.bearer),jwt_header_query('$.alg')",
+            "http-request set-var(txn.iss) var(txn.bearer),jwt_payload_query('$.iss')",
+            "http-request set-var(txn.aud) var(txn.bearer),jwt_payload_query('$.aud')",
+            "http-request set-var(txn.exp) var(txn.bearer),jwt_payload_query('$.exp','int')",
+            `http-request deny deny_status 401 unless { var(txn.alg) -m str ${verifies} }`,
+            `http-request deny deny_status 401 unless { var(txn.iss) -m str ${issuer} }`,
+            `http-request deny deny_status 401 unless { var(txn.aud) -m str ${audience} }`,
+            `http-request deny deny_status 401 unless { var(txn.bearer),jwt_verify(txn.alg,"${issuing.publicKeyFile}") -m int 1 }`,
+            'http-request set-var(txn.now) date()',
+            'http-request deny deny_status 401 if { var(txn.exp),sub(txn.now) -m int lt 0 }',
+            "http-request set-header X-User-Id %[var(txn.bearer),jwt_payload_query('$.sub')]",
+            'http-request del-header Authorization',
+          ]
+      return await startHaproxy({ folder, upstream, under, frontend: ['option forwardfor', ...checks] })
+    },
+  }
+}
+
+interface HaproxyOptions {
+  readonly folder: string
+  readonly upstream: string
+  readonly under?: readonly string[] | undefined
+  /** Lines of these sections; the frontend has its port without them. */
+  readonly global?: readonly string[]
+  readonly frontend: readonly string[]
+}
+
+export async function startHaproxy ({ folder, upstream, under = [], global = [], frontend }: HaproxyOptions): Promise<Running> {
+  const port = await freePort()
+  mkdirSync(folder, { recursive: true })
+  const file = join(folder, 'haproxy.cfg')
+  writeFileSync(file, `
 global
-  nbthread 1
-  maxconn 4000
+  ${['nbthread 1', 'maxconn 4000', ...global].join('\n  ')}
 defaults
   mode http
   timeout connect 3s
@@ -134,15 +149,12 @@ defaults
   timeout server 60s
   http-reuse always
 frontend public
-  bind 127.0.0.1:${port}
-  option forwardfor${checks}
+  ${[`bind 127.0.0.1:${port}`, ...frontend].join('\n  ')}
   default_backend api
 backend api
   server one ${new URL(upstream).host}
 `)
-      return await running(spawnOn(measuredCore, [...under, which('haproxy') ?? 'haproxy', '-db', '-f', file]), port)
-    },
-  }
+  return await running(spawnOn(measuredCore, [...under, which('haproxy') ?? 'haproxy', '-db', '-f', file]), port)
 }
 
 function apache (): Contender {

@@ -83,6 +83,7 @@ export async function load ({ url, seconds, connections, tokens, method = 'GET',
   const line = /^\{.*\}$/m.exec(stdout)?.[0]
   if (line === undefined) throw new Error(`wrk said: ${stdout}`)
   const { requests, us, p50, p99, p999, status, failed } = JSON.parse(line) as Record<'requests' | 'us' | 'p50' | 'p99' | 'p999' | 'status' | 'failed', number>
+  if (requests === 0) throw new Error(`nothing was answered: ${line}`)
   return {
     requests,
     perSecond: requests / (us / 1_000_000),

@@ -1,6 +1,8 @@
 /** What the figures were taken on, and how processes are kept apart on it. */
 import { execFileSync, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
+import { once } from 'node:events'
 import { cpus, setPriority, totalmem } from 'node:os'
+import { resolve } from 'node:path'
 
 /** Core 0 is for whom we measure; core 1 for load and upstream. */
 export const measuredCore = 0
@@ -34,6 +36,14 @@ export function goFirst ({ pid }: ChildProcess): void {
   } catch {
     // Not root: the figures are then those of a busier core.
   }
+}
+
+/** Starts one of the upstreams beside this file, which print their ports, on core 1. */
+export async function startUpstream (program: `${string}.mjs`): Promise<{ readonly url: string, stop (): Promise<void> }> {
+  const child = spawn('taskset', ['-c', String(otherCore), process.execPath, resolve(import.meta.dirname, program)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  goFirst(child)
+  const [port] = await once(child.stdout, 'data') as [Buffer]
+  return { url: `http://127.0.0.1:${String(port).trim()}`, stop: async () => { await stop(child) } }
 }
 
 /** Ends it, and waits until it has. */

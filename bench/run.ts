@@ -2,13 +2,12 @@
  * npm run bench -- SCENARIO… [--rounds N] [--seconds N] [--connections N] [--users N] [--requests N]: measures, prints, and keeps what came out in
  * bench/results/SCENARIO.json, of which `npm run bench:table` makes the tables of README and docs/performance.md.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { comparison } from './comparison.ts'
+import { eventFanOut } from './event-fan-out.ts'
 import { footprint } from './footprint.ts'
 import { openFullSpeed, type FullSpeed } from './full-speed.ts'
 import { growth } from './growth.ts'
@@ -16,12 +15,14 @@ import { instructions } from './instructions.ts'
 import { writeScript } from './load.ts'
 import { loginFlood } from './login-flood.ts'
 import { loginTiming } from './login-timing.ts'
-import { goFirst, machineLine, otherCore, stop, which } from './machine.ts'
+import { machineLine, startUpstream, which } from './machine.ts'
 import { scaling } from './scaling.ts'
 import { variants } from './scenarios.ts'
 import { slowClients } from './slow-clients.ts'
 import { soak } from './soak.ts'
 import { start } from './start.ts'
+import { tlsInFront } from './tls-in-front.ts'
+import { websocketEcho } from './websocket-echo.ts'
 
 export interface Bench {
   /** Of its own, removed at the end. */
@@ -44,6 +45,9 @@ export interface Bench {
 const scenarios: Readonly<Record<string, (bench: Bench) => Promise<unknown>>> = {
   comparison,
   variants,
+  'tls-in-front': tlsInFront,
+  'websocket-echo': websocketEcho,
+  'event-fan-out': eventFanOut,
   'login-flood': loginFlood,
   'login-timing': loginTiming,
   'slow-clients': slowClients,
@@ -81,17 +85,16 @@ function readArguments () {
 // Certificates that this machine adds to Node's own: each process on Node 20 reads them, in a quarter of a start, and keeps them.
 delete process.env['NODE_EXTRA_CA_CERTS']
 const folder = mkdtempSync(join(tmpdir(), 'gatewarden-bench-'))
-const upstream = spawn('taskset', ['-c', String(otherCore), process.execPath, resolve(import.meta.dirname, 'upstream.mjs')], { stdio: ['ignore', 'pipe', 'inherit'] })
-goFirst(upstream)
+const upstream = await startUpstream('upstream.mjs')
 const fullSpeed = await openFullSpeed()
 try {
-  const [port] = await once(upstream.stdout, 'data') as [Buffer]
   const results = resolve(import.meta.dirname, 'results')
   mkdirSync(results, { recursive: true })
   for (const name of chosen) {
+    const { thrownAway } = fullSpeed.count
     const result = await scenarios[name]?.({
       folder: mkdtempSync(join(folder, name)),
-      upstream: `http://127.0.0.1:${String(port).trim()}`,
+      upstream: upstream.url,
       script: await writeScript(folder),
       rounds: Number(values.rounds),
       seconds: Number(values.seconds),
@@ -101,12 +104,12 @@ try {
       measure: fullSpeed.measure,
       note: (line) => { process.stdout.write(`${name}: ${line}\n`) },
     })
-    const kept = { scenario: name, date: new Date().toISOString().slice(0, 10), machine: machineLine(), rounds: Number(values.rounds), seconds: Number(values.seconds), connections: Number(values.connections), thrownAway: fullSpeed.count.thrownAway, result }
+    const kept = { scenario: name, date: new Date().toISOString().slice(0, 10), machine: machineLine(), rounds: Number(values.rounds), seconds: Number(values.seconds), connections: Number(values.connections), thrownAway: fullSpeed.count.thrownAway - thrownAway, result }
     writeFileSync(join(results, `${name}.json`), `${JSON.stringify(kept, null, 2)}\n`)
     process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
   }
 } finally {
   await fullSpeed.close()
-  await stop(upstream)
+  await upstream.stop()
   rmSync(folder, { recursive: true, force: true })
 }

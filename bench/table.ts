@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Spread } from './comparison.ts'
 import type { KeptCounts } from './count.ts'
+import type { EventFanOut } from './event-fan-out.ts'
 import type { Footprint } from './footprint.ts'
 import type { Growth } from './growth.ts'
 import type { Instructions } from './instructions.ts'
@@ -10,6 +11,8 @@ import type { LoginFlood } from './login-flood.ts'
 import type { Scaling } from './scaling.ts'
 import type { Soak } from './soak.ts'
 import type { Start } from './start.ts'
+import type { TlsInFront } from './tls-in-front.ts'
+import type { WebSocketEcho } from './websocket-echo.ts'
 
 interface Kept<Result> {
   readonly date: string
@@ -48,6 +51,21 @@ replace('docs/performance.md', [
     ['request', 'µs of CPU', '× a small GET', 'requests/s', 'p50 ms', 'p99 ms', 'p99.9 ms'],
     rows.map(({ name, cpu, ratio, perSecond, p50, p99, p999 }) => [name, range(cpu, 1), range(ratio, 2), perSecond.median.toFixed(0), p50.toFixed(2), p99.toFixed(2), p999.toFixed(2)])
   )),
+  section<TlsInFront>('tls-in-front', 'TLS in front', ({ rows }) =>
+    'The gateway speaks no TLS to clients; HAProxy ends it, on the same core. Verified GETs, ES256; TLS 1.3, a certificate of P-256, no session resumed.\n\n' + table(
+      ['', 'gateway, µs of CPU per request', '× straight', 'HAProxy, µs of CPU per request', 'requests/s', 'p50 ms', 'p99 ms'],
+      rows.map(({ name, gateway, ratio, front, perSecond, p50, p99 }, index) => [name, range(gateway, 1), range(ratio, 2), index === 0 ? '' : range(front, 1), range(perSecond, 0), range(p50, 2), range(p99, 2)])
+    )),
+  section<WebSocketEcho>('websocket-echo', 'WebSocket echo', ({ bytes, cpu, through, bare }) =>
+    `Each connection sends ${bytes.toLocaleString('en')} bytes, waits until they are back, and sends the next. Client and upstream share the other core, and are all there is in the second line.\n\n` + table(
+      ['', 'gateway, µs of CPU per message, there and back', 'messages/s', 'p50 ms', 'p99 ms'],
+      [['through the gateway', range(cpu, 1), through] as const, ['straight to the upstream', '', bare] as const].map(([way, cpu, { perSecond, p50, p99 }]) => [way, cpu, range(perSecond, 0), range(p50, 2), range(p99, 2)])
+    )),
+  section<EventFanOut>('event-fan-out', 'Events to a thousand streams', ({ streams, eventsPerSecond, cpu, perStream, through, bare }) =>
+    `An event of a hundred bytes to each of ${streams.toLocaleString('en')} streams, ${eventsPerSecond} times a second; each has a token of its own, and every event came. Client and upstream share the other core. A stream takes ${range(perStream, 1)} kB of the gateway's memory, with both of its sockets.\n\n` + table(
+      ['', 'gateway, µs of CPU per event', 'from the upstream\'s write to the client: p50 ms', 'p99 ms'],
+      [['through the gateway', range(cpu, 1), through] as const, ['straight to the upstream', '', bare] as const].map(([way, cpu, { p50, p99 }]) => [way, cpu, range(p50, 1), range(p99, 1)])
+    )),
   section<LoginFlood>('login-flood', 'Logins and refreshes beside the proxy', ({ quiet, logins, refreshes, rate, alone }) =>
     `The gateway has one core. Verified GETs, ${rate} a second in an open loop:\n\n` + table(
       ['beside', 'p99 ms', '× quiet', 'of them a second'],

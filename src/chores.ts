@@ -30,3 +30,25 @@ export function repeat (chores: readonly Chore[], onFailure: (error: unknown, wh
     },
   }
 }
+
+/** However often it is triggered, it runs at most once in that many milliseconds: at once if it has not for long, and once after the last trigger. */
+export function atMostEvery (milliseconds: number, work: () => Promise<unknown>, onFailure: (error: unknown) => void): { trigger (): void, stop (): void } {
+  let timer: NodeJS.Timeout | null = null
+  let stopped = false
+  let last = -Infinity
+  return {
+    trigger () {
+      if (timer !== null || stopped) return
+      timer = setTimeout(() => {
+        timer = null
+        last = performance.now()
+        work().catch(onFailure)
+      }, Math.max(0, last + milliseconds - performance.now()))
+      timer.unref()
+    },
+    stop () {
+      stopped = true
+      if (timer !== null) clearTimeout(timer)
+    },
+  }
+}

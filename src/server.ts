@@ -1,9 +1,7 @@
 /** The whole gateway on one page: make the parts, register them in the order in which things happen. */
 import fastify, { LogController, type FastifyBaseLogger, type FastifyRequest } from 'fastify'
-import { STATUS_CODES } from 'node:http'
-import type { Duplex } from 'node:stream'
 import { openAdminServer } from './admin-server.ts'
-import { repeat } from './chores.ts'
+import { atMostEvery, repeat } from './chores.ts'
 import { assertReloadable } from './config/reloadable.ts'
 import type { Config } from './config/schema.ts'
 import { openCredentialChain } from './credentials/credential-chain.ts'
@@ -21,10 +19,9 @@ import { openUpstreamPool } from './gateway/upstreams.ts'
 import { openListener, type Address } from './listener.ts'
 import { loginApi } from './login/login-api.ts'
 import type { AdminApiOptions } from './ops/admin-api.ts'
-import { createRefuse, errorHandler, logRefusal } from './ops/error-handler.ts'
+import { createRefuse, errorHandler, refuseOnSocket } from './ops/error-handler.ts'
 import { accessLog, logAuthEvent, type AuthEventLine } from './ops/logger.ts'
 import { createMetrics, type Metrics } from './ops/metrics.ts'
-import { refusalResponse } from './ops/refusal-response.ts'
 import { openPersistentState, type PersistentState } from './persistent-state.ts'
 import { createDocumentFetcher, largestDocument } from './remote/fetch-document.ts'
 import { openUserEndpoint } from './remote/user-endpoint.ts'
@@ -127,7 +124,7 @@ export async function serve (config: Config, { log, now = Date.now, state: opene
   }
 
   try {
-    const listener = await openListener({ ...config, refuse: (refusal, socket) => refuseOnSocket(refusal, socket, config, log) })
+    const listener = await openListener({ ...config, refuse: (refusal, socket) => refuseOnSocket(refusal, socket, { requestId: nextRequestId(), realm: config.issuer, log }) })
     listener.use(current.app.routing)
     return {
       publicAddress: listener.address,
@@ -302,7 +299,7 @@ async function openApplication (config: Config, lasting: Lasting) {
     { every: 60_000, what: 'cleaning of ended sessions', work: async (stopping) => { await sessions.deleteExpired(stopping) } },
     { every: 60_000, what: 'cleaning of login attempts', work: async (stopping) => { await throttle.clean(stopping) } },
   ], (error, what) => { log.error({ err: error }, `${what} failed; it is tried again`) })
-  const reloadKeys = atMostEvery(1_000, () => keyRing.reload(), log)
+  const reloadKeys = atMostEvery(1_000, () => keyRing.reload(), (error) => { log.error({ err: error }, 'the keys could not be read again; the ones before go on') })
   const unfollow = storage.onChange(({ kind }) => { if (kind !== 'ended') reloadKeys.trigger() })
 
   return {
@@ -353,36 +350,4 @@ function routeOf (request: FastifyRequest): string | null {
 
 function subjectOf (request: FastifyRequest): string | null {
   return request.identity?.subject ?? null
-}
-
-/** A refusal before there is a request for Fastify: logged like the others, and as bytes. */
-function refuseOnSocket (refusal: Refusal, socket: Duplex, config: Config, log: FastifyBaseLogger): string {
-  const requestId = nextRequestId()
-  const address = 'remoteAddress' in socket && typeof socket.remoteAddress === 'string' ? socket.remoteAddress : null
-  logRefusal(log, refusal, { request_id: requestId, method: null, route: null, subject: null, address, duration_ms: 0 })
-  const { status, headers, body } = refusalResponse(refusal, requestId, config.issuer)
-  const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines}Connection: close\r\n\r\n${body}`
-}
-
-/** However often it is triggered, it runs at most once in that many milliseconds: at once if it has not for long, and once after the last trigger. */
-function atMostEvery (milliseconds: number, work: () => Promise<void>, log: FastifyBaseLogger): { trigger (): void, stop (): void } {
-  let timer: NodeJS.Timeout | null = null
-  let stopped = false
-  let last = -Infinity
-  return {
-    trigger () {
-      if (timer !== null || stopped) return
-      timer = setTimeout(() => {
-        timer = null
-        last = performance.now()
-        work().catch((error: unknown) => { log.error({ err: error }, 'the keys could not be read again; the ones before go on') })
-      }, Math.max(0, last + milliseconds - performance.now()))
-      timer.unref()
-    },
-    stop () {
-      stopped = true
-      if (timer !== null) clearTimeout(timer)
-    },
-  }
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import t from 'tap'
-import { repeat } from '../src/chores.ts'
+import { atMostEvery, repeat } from '../src/chores.ts'
 
 t.test('a chore is begun anew once it is done, never beside itself; what fails is told of and tried again', async (t) => {
   const faults: unknown[] = []
@@ -41,7 +41,36 @@ t.test('what is under way when all is stopped is told to end, and its failure is
   t.strictSame(faults, [])
 })
 
-/** The timers of `repeat` keep nothing running. */
+t.test('what is triggered often is done at once, no sooner again than after its interval, and once after the last trigger', async (t) => {
+  const begun: number[] = []
+  const { trigger, stop } = atMostEvery(50, async () => { begun.push(performance.now()) }, t.error)
+  t.teardown(stop)
+  for (let count = 0; count < 3; count++) trigger()
+  while (begun.length < 1) await turn()
+  for (let count = 0; count < 3; count++) trigger()
+  while (begun.length < 2) await turn()
+  for (let count = 0; count < 10; count++) await turn()
+  const [first = 0, second = 0, ...others] = begun
+  // Node's timers count whole milliseconds.
+  t.ok(second - first > 49, `${second - first} ms`)
+  t.strictSame(others, [])
+})
+
+t.test('a failure of what is triggered is told of, and the next trigger is heard; after a stop none is', async (t) => {
+  const faults: unknown[] = []
+  const { trigger, stop } = atMostEvery(1, async () => { throw new Error('not now') }, (error) => { faults.push(String(error)) })
+  trigger()
+  while (faults.length < 1) await turn()
+  trigger()
+  while (faults.length < 2) await turn()
+  trigger()
+  stop()
+  trigger()
+  for (let count = 0; count < 10; count++) await turn()
+  t.strictSame(faults, ['Error: not now', 'Error: not now'])
+})
+
+/** The timers of chores keep nothing running. */
 async function turn (): Promise<void> {
   await new Promise((resolve) => { setTimeout(resolve, 1) })
 }

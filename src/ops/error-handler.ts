@@ -1,4 +1,6 @@
 /** Anything thrown → one JSON shape and one log line; what is refused, and why, is decided where it is thrown. */
+import { STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { fastifyPlugin } from 'fastify-plugin'
 import type { FastifyBaseLogger, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
 import { Refusal, type RefusalCode } from '../errors.ts'
@@ -18,7 +20,7 @@ export interface RefuseOptions {
 export type Refuse = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) => void
 
 /** What the log line of a refusal says; raw sockets, which have no Fastify request, fill in what they know. */
-export interface RefusedRequest {
+interface RefusedRequest {
   readonly request_id: string
   readonly method: string | null
   readonly route: string | null
@@ -71,8 +73,17 @@ export function createRefuse ({ realm, routeOf = fastifyRoute, subjectOf = () =>
   }
 }
 
+/** A refusal before there is a request for Fastify: logged like the others, and as bytes. */
+export function refuseOnSocket (refusal: Refusal, socket: Duplex, { requestId, realm, log }: { readonly requestId: string, readonly realm: string, readonly log: FastifyBaseLogger }): string {
+  const address = 'remoteAddress' in socket && typeof socket.remoteAddress === 'string' ? socket.remoteAddress : null
+  logRefusal(log, refusal, { request_id: requestId, method: null, route: null, subject: null, address, duration_ms: 0 })
+  const { status, headers, body } = refusalResponse(refusal, requestId, realm)
+  const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines}Connection: close\r\n\r\n${body}`
+}
+
 /** One line for each refused (info) or failed (error) request. */
-export function logRefusal (log: FastifyBaseLogger, refusal: Refusal, request: RefusedRequest): void {
+function logRefusal (log: FastifyBaseLogger, refusal: Refusal, request: RefusedRequest): void {
   const line = { ...request, status: refusal.statusCode, code: refusal.code, reason: refusal.details.reason ?? null }
   if (refusal.statusCode < 500) log.info(line, 'request refused')
   else if (refusal.details.cause === undefined) log.error(line, 'request failed')

@@ -1,10 +1,10 @@
 /** Who is measured: the gateway, and every peer that is installed, each on core 0 alone, in front of one upstream. */
 import type { ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { stringify } from 'yaml'
+import { freePort } from '../test/helpers/free-port.ts'
 import { allCores, measuredCore, spawnOn, stop, which } from './machine.ts'
 import { audience, issuer, type Issuing } from './tokens.ts'
 
@@ -216,12 +216,4 @@ async function running (child: ChildProcess, port: number): Promise<Running> {
   }
   // taskset becomes what it starts, so this is its number.
   return { url, pids: child.pid === undefined ? [] : [child.pid], stop: async () => { await stop(child) } }
-}
-
-export async function freePort (): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => { server.close(resolve) })
-  return port
 }

@@ -8,6 +8,7 @@ import { createRequire } from 'node:module'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import * as oauth from 'oauth4webapi'
 import t from 'tap'
+import { freePort } from '../helpers/free-port.ts'
 import { password, startTestGateway } from '../helpers/gateway.ts'
 import { rawRequest } from '../helpers/raw-request.ts'
 
@@ -26,11 +27,8 @@ await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
 t.teardown(() => { server.close(); server.closeAllConnections() })
 const upstream = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 
-// The issuer must be where clients find it: a free port is taken first, and given back for the gateway to take.
-const probe = createServer()
-await new Promise<void>((resolve) => { probe.listen(0, '127.0.0.1', resolve) })
-const { port } = probe.address() as AddressInfo
-await new Promise<void>((resolve) => { probe.close(() => { resolve() }) })
+// The issuer must be where clients find it.
+const port = await freePort()
 const issuer = `http://127.0.0.1:${port}`
 
 const clientSecret = 'a secret: with + and %'

@@ -5,7 +5,8 @@ import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { freePort, ownerOf, postgresPassword } from './postgres.ts'
+import { freePort } from './free-port.ts'
+import { ownerOf, postgresPassword } from './postgres.ts'
 
 export interface PgBouncer {
   readonly port: number

@@ -3,7 +3,6 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, chownSync, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -11,6 +10,7 @@ import pg from 'pg'
 import type { Storage } from '../../src/storage/database.ts'
 import { openStorage } from '../../src/storage/open-storage.ts'
 import type { PostgresOptions } from '../../src/storage/postgres-url.ts'
+import { freePort } from './free-port.ts'
 
 export interface TestPostgres {
   readonly port: number
@@ -134,15 +134,6 @@ export function postgresOpener ({ port }: Pick<TestPostgres, 'port'>): (t: Test)
     schemas.set(t, schema)
     return await openStorage(postgresUrl(port, 'postgres'), { postgres: { ...postgresOptions, schema } })
   }
-}
-
-export async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** The package makes its links after an install, where scripts may run. */

@@ -4,20 +4,24 @@
  */
 import { createHash } from 'node:crypto'
 import { isIPv6 } from 'node:net'
-import { sql } from 'kysely'
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
 import { step } from '../steps.ts'
 import type { Database } from '../storage/database.ts'
-import { lockAlone, statementUnder } from '../storage/locks.ts'
-import { prepareQuery } from '../storage/prepared-query.ts'
 import { inSmallBatches } from '../storage/small-batches.ts'
+import { createAttemptStore, type Counter as StoredCounter } from './attempt-store.ts'
 import { nameKey } from './user-name.ts'
 
 export interface Attempt {
   /** The name as it was typed. */
   readonly account: string
   readonly address: string
+}
+
+/** `answer` is called when it is decided; where the attempt was right, what it writes goes together with the taking back. */
+export interface Decision<Answer> {
+  readonly isRight: boolean
+  readonly answer: () => Promise<Answer>
 }
 
 export interface Throttle {
@@ -27,7 +31,7 @@ export interface Throttle {
    * taken back if it was right, or if nobody could tell. Where those under way fill the count, it waits for their decision: whoever
    * logs in twenty times at once is let in twenty times.
    */
-  guard<Result> (attempt: Attempt, check: () => Promise<Result>, isRight: (result: Result) => boolean): Promise<Result>
+  guard<Answer> (attempt: Attempt, check: () => Promise<Decision<Answer>>): Promise<Answer>
   /** Forgets what no longer counts, in small batches until `stopping` is aborted. */
   clean (stopping?: AbortSignal): Promise<void>
 }
@@ -57,24 +61,15 @@ const KNOWN_ANEW = 24 * 3_600_000
 /** Milliseconds that a login waits for those before it, and then for one turn of a slow storage at most. */
 const LONGEST_WAIT = 10_000
 
-/** What an attempt is counted by, how many failures that takes before it delays, and how long it delays at most. */
-interface Counter {
+interface Counter extends StoredCounter {
   readonly kind: 'account' | 'address' | 'origin' | 'all'
-  readonly key: string
-  readonly free: number
-  readonly longest: number
 }
 
 export function createThrottle ({ db, config, now, settledNow = now }: ThrottleOptions): Throttle {
+  const store = createAttemptStore(db, config)
   const undecided = createUndecided()
   // One after the other from the look at the count to the entry: of two at once, the one that is too many knows of the other.
   const inTurn = createTurns()
-
-  /** Milliseconds since the epoch; null for an address that the account has not logged in from. */
-  async function lastSuccess (origin: string): Promise<number | null> {
-    const { rows: [known] } = await knownOrigin({ origin, after: now() - KNOWN_FOR })
-    return known?.last_success_at ?? null
-  }
 
   function countersOf (account: string, address: string, origin: string, isKnown: boolean): Counter[] {
     const { attempts: free, maximumDelay: longest } = config
@@ -90,33 +85,16 @@ export function createThrottle ({ db, config, now, settledNow = now }: ThrottleO
 
   /** null if the attempt is counted; else it is not, and this is how many milliseconds there are to wait, and because of which counter. */
   async function count (counters: readonly Counter[]): Promise<{ readonly wait: number, readonly kind: Counter['kind'] } | null> {
-    return await db.transaction().execute(async (transaction) => {
-      // Of two replicas that look at once, the one that is too many knows of the other.
-      await lockAlone(transaction, ...counters.map(({ key }) => key))
+    for (;;) {
       const time = now()
-      const rows = await transaction.selectFrom('login_attempts').selectAll().where('key', 'in', counters.map(({ key }) => key)).execute()
-      const waits = counters.map(({ kind, key, longest }) => {
-        const until = rows.find((row) => row.key === key)?.blocked_until ?? 0
-        // A clock that was set back must not make a delay longer than the longest.
-        return { kind, wait: Math.min(until - time, longest) }
-      })
-      // Not counted: waiting would else never end for somebody whose client tries again too early.
-      const [blocked] = waits.filter(({ wait }) => wait > 0).sort((one, other) => other.wait - one.wait)
-      if (blocked !== undefined) return blocked
-      const counted = counters.map(({ key, free, longest }) => {
-        const row = rows.find((one) => one.key === key)
-        const failures = row === undefined || time - row.last_failure_at > config.window ? 1 : row.failures + 1
-        const wait = delay(failures - free, longest)
-        // Not until now where there is nothing to wait for: by the clock of another replica, that may be later than now.
-        return { key, failures, last_failure_at: time, blocked_until: wait === 0 ? 0 : time + wait }
-      })
-      await transaction.insertInto('login_attempts').values(counted).onConflict((conflict) => conflict.column('key').doUpdateSet((row) => ({
-        failures: row.ref('excluded.failures'),
-        last_failure_at: row.ref('excluded.last_failure_at'),
-        blocked_until: row.ref('excluded.blocked_until'),
-      }))).execute()
-      return null
-    })
+      if (await store.count(counters, time)) return null
+      const until = await store.blockedUntil(counters)
+      // A clock that was set back must not make a delay longer than the longest.
+      const waits = counters.map(({ kind, longest }, index) => ({ kind, wait: Math.min((until[index] ?? 0) - time, longest) }))
+      const [longest] = waits.filter(({ wait }) => wait > 0).sort((one, other) => other.wait - one.wait)
+      // None where it was taken back in between.
+      if (longest !== undefined) return longest
+    }
   }
 
   /** Counts the attempt and enters it among those under way, or throws GW_TOO_MANY_ATTEMPTS. What it returns is called when it is decided. */
@@ -140,60 +118,36 @@ export function createThrottle ({ db, config, now, settledNow = now }: ThrottleO
     }
   }
 
-  /** 0 up to `attempts` failures; then the first delay, and twice the one before for each further failure. */
-  function delay (excess: number, longest: number): number {
-    return excess < 0 ? 0 : Math.min(longest, config.delay * 2 ** Math.min(excess, 40))
-  }
-
-  /** This attempt alone: whoever has one password of their own would else wash away the traces of all their guesses at others'. */
-  async function takeBack (counters: readonly Counter[]): Promise<void> {
-    const keys = counters.map(({ key }) => key)
-    await statementUnder(db, async (transaction) => { await lockAlone(transaction, ...keys) }, async (within) => {
-      await within.updateTable('login_attempts').set({ failures: sql`failures - 1`, blocked_until: 0 })
-        .where('key', 'in', keys).where('failures', '>', 0).execute()
-    })
-  }
-
-  /** The owner's own count begins anew. */
-  async function forget (origin: string): Promise<void> {
-    await db.deleteFrom('login_attempts').where('key', '=', `origin:${origin}`).execute()
-  }
-
-  async function remember (origin: string): Promise<void> {
-    const last_success_at = now()
-    await db.insertInto('known_origins').values({ key: origin, last_success_at })
-      .onConflict((conflict) => conflict.column('key').doUpdateSet({ last_success_at })).execute()
-  }
-
-  // Asked at each login.
-  const knownOrigin = prepareQuery<{ origin: string, after: number }, { last_success_at: number }>(db, (value) => db.selectFrom('known_origins')
-    .select('last_success_at').where('key', '=', value('origin')).where('last_success_at', '>', value('after')))
-
   return {
-    async guard (attempt, check, isRight) {
+    async guard (attempt, check) {
       const account = hashed(nameKey(attempt.account))
       const address = addressGroup(attempt.address)
       const origin = hashed(account, address)
-      const knownSince = await available(() => lastSuccess(origin))
+      const knownSince = await available(() => store.lastSuccess(origin, now() - KNOWN_FOR))
       const counters = countersOf(account, address, origin, knownSince !== null)
       const leave = await available(() => admit(counters))
       step('login: attempt counted')
-      let right = false
+      let decided = false
       try {
-        const result = await check()
+        const { isRight, answer } = await check()
         step('login: password checked')
-        right = isRight(result)
-        if (!right) return result
-        // Both are sent at once, and SQLite has one commit for them.
+        decided = true
+        const answering = answer()
+        if (!isRight) return await answering
+        // Awaited below, whatever comes of it.
+        answering.catch(() => {})
+        // All are sent at once, together with what the answer writes, and SQLite has one commit for them.
         await available(async () => await Promise.all([
-          knownSince === null ? takeBack(counters) : forget(origin),
-          knownSince === null || Math.abs(now() - knownSince) > KNOWN_ANEW ? remember(origin) : null,
+          // An attempt from elsewhere alone: whoever has one password of their own would else wash away the traces of all their
+          // guesses at others'. Where the owner is known, their own count begins anew.
+          knownSince === null ? store.takeBack(counters) : store.forget(`origin:${origin}`),
+          knownSince === null || Math.abs(now() - knownSince) > KNOWN_ANEW ? store.remember(origin, now()) : null,
         ]))
         step('login: attempt taken back')
-        return result
+        return await answering
       } catch (error) {
         // Nobody could tell: the hashing was busy, or a source down. What cannot be taken back stays counted.
-        if (!right) await takeBack(counters).catch(() => {})
+        if (!decided) await store.takeBack(counters).catch(() => {})
         throw error
       } finally {
         leave()
@@ -201,19 +155,9 @@ export function createThrottle ({ db, config, now, settledNow = now }: ThrottleO
     },
     async clean (stopping) {
       const attemptsBefore = settledNow() - config.window - config.maximumDelay
-      await inSmallBatches(async (limit) => {
-        const { numDeletedRows } = await db.deleteFrom('login_attempts').where('last_failure_at', '<', attemptsBefore)
-          .where('key', 'in', db.selectFrom('login_attempts').select('key').where('last_failure_at', '<', attemptsBefore).orderBy('last_failure_at').limit(limit))
-          .executeTakeFirst()
-        return Number(numDeletedRows)
-      }, stopping)
+      await inSmallBatches(async (limit) => await store.deleteAttempts(attemptsBefore, limit), stopping)
       const originsBefore = settledNow() - KNOWN_FOR
-      await inSmallBatches(async (limit) => {
-        const { numDeletedRows } = await db.deleteFrom('known_origins').where('last_success_at', '<', originsBefore)
-          .where('key', 'in', db.selectFrom('known_origins').select('key').where('last_success_at', '<', originsBefore).orderBy('last_success_at').limit(limit))
-          .executeTakeFirst()
-        return Number(numDeletedRows)
-      }, stopping)
+      await inSmallBatches(async (limit) => await store.deleteOrigins(originsBefore, limit), stopping)
     },
   }
 }

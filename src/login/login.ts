@@ -1,5 +1,7 @@
 /** A name and a password → a session and its tokens, or 401; who knows the user, and how fast one may guess, is decided by the services. */
 import type { FastifyRequest, RouteHandlerMethod } from 'fastify'
+import type { ChainVerdict } from '../credentials/credential-chain.ts'
+import type { Subject } from '../credentials/credential-source.ts'
 import type { TokenResponse } from '../sessions/session-service.ts'
 import { Refusal } from '../errors.ts'
 import { step } from '../steps.ts'
@@ -37,24 +39,33 @@ export async function logIn (services: LoginServices, { username, password, clie
   const attempt = { account: username, address: caller.address ?? '' }
   const facts = { ...caller, client_id: clientId, account: accountTag(username) }
 
-  const check = async () => canBeRight(username, password)
-    ? await credentials.check({ username, password })
-    : { subject: null, reason: 'credentials that nobody can have' }
-  const verdict = await throttle.guard(attempt, check, ({ subject }) => subject !== null).catch((thrown: unknown) => {
+  try {
+    const tokens = await throttle.guard(attempt, async () => {
+      const verdict = canBeRight(username, password)
+        ? await credentials.check({ username, password })
+        : { subject: null, reason: 'credentials that nobody can have' }
+      return verdict.subject === null
+        ? { isRight: false, answer: async () => refuse(verdict.reason) }
+        : { isRight: true, answer: async () => await begin(verdict) }
+    })
+    step('login: to be answered')
+    return tokens
+  } catch (thrown) {
     if (thrown instanceof Refusal && thrown.code === 'GW_TOO_MANY_ATTEMPTS') audit({ ...facts, event: 'throttled', reason: thrown.details.reason ?? 'too many attempts' })
     throw thrown
-  })
-  if (verdict.subject === null) {
-    audit({ ...facts, event: 'login_failed', reason: verdict.reason })
-    throw new Refusal('GW_CREDENTIALS_INVALID', { reason: verdict.reason })
   }
 
-  const { subject, source, handle } = verdict
-  const userAgent = request.headers['user-agent']?.slice(0, longestUserAgent) ?? null
-  const { session_id: sessionId, ...tokens } = await sessions.begin({ subject, source: handle, clientId, userAgent, address: caller.address })
-  audit({ ...facts, event: 'login', subject: subject.id, session_id: sessionId, source })
-  step('login: to be answered')
-  return onlyTokens(tokens)
+  function refuse (reason: string): never {
+    audit({ ...facts, event: 'login_failed', reason })
+    throw new Refusal('GW_CREDENTIALS_INVALID', { reason })
+  }
+
+  async function begin ({ subject, source, handle }: Extract<ChainVerdict, { subject: Subject }>): Promise<TokenResponse> {
+    const userAgent = request.headers['user-agent']?.slice(0, longestUserAgent) ?? null
+    const { session_id: sessionId, ...tokens } = await sessions.begin({ subject, source: handle, clientId, userAgent, address: caller.address })
+    audit({ ...facts, event: 'login', subject: subject.id, session_id: sessionId, source })
+    return onlyTokens(tokens)
+  }
 }
 
 /** The token response has these four members, whatever a service may know besides. */

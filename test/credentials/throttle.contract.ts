@@ -1,12 +1,12 @@
 /** What the count of failed logins promises over any storage engine: to be run on each. */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { createThrottle, type Attempt } from '../../src/credentials/throttle.ts'
+import { createThrottle, type Attempt, type Decision } from '../../src/credentials/throttle.ts'
 import { Refusal } from '../../src/errors.ts'
 import { someTime } from '../helpers/tokens.ts'
 import type { OpenStorage } from '../sessions/session-rig.ts'
 
-const config = { attempts: 5, attemptsPerAddress: 20, attemptsInAll: 100, delay: 1_000, maximumDelay: 60_000, maximumDelayInAll: 4_000, window: 600_000 }
+export const throttleConfig = { attempts: 5, attemptsPerAddress: 20, attemptsInAll: 100, delay: 1_000, maximumDelay: 60_000, maximumDelayInAll: 4_000, window: 600_000 }
 
 export function throttleContract (open: OpenStorage): (t: Test) => Promise<void> {
   return async (t) => {
@@ -14,11 +14,11 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
       const storage = await open(t)
       t.teardown(async () => { await storage.close() })
       const clock = { time: someTime }
-      const throttle = createThrottle({ db: storage.db, config, now: () => clock.time })
+      const throttle = createThrottle({ db: storage.db, config: throttleConfig, now: () => clock.time })
       /** What comes of an attempt: `right`, `wrong`, or the seconds to wait. */
       async function attempt (attempt: Attempt, isRight = false): Promise<'right' | 'wrong' | number> {
         try {
-          return await throttle.guard(attempt, async () => isRight ? 'right' : 'wrong', (result) => result === 'right')
+          return await throttle.guard(attempt, async () => decided(isRight))
         } catch (error) {
           if (error instanceof Refusal && error.code === 'GW_TOO_MANY_ATTEMPTS') return error.details.retryAfterSeconds ?? 0
           throw error
@@ -46,6 +46,28 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
         t.equal(await guess('alice', '192.0.2.1'), 'wrong')
       }
     })
+
+    for (const [delay, longest] of [[1_000, 60_000], [7, 1_000], [1, 2 ** 20], [3, 3 * 2 ** 10], [60_000, 1_000], [1_000, 1_000], [0, 60_000], [1_000, 0]] as const) {
+      await t.test(`a first delay of ${delay} ms is doubled up to ${longest}, to the millisecond`, async (t) => {
+        const storage = await open(t)
+        t.teardown(async () => { await storage.close() })
+        const clock = { time: someTime }
+        const throttle = createThrottle({ db: storage.db, config: { ...throttleConfig, attempts: 2, delay, maximumDelay: longest, window: 2 ** 40 }, now: () => clock.time })
+        const delays: (number | null)[] = []
+        const doubled: (number | null)[] = []
+        for (let excess = -1; excess < 24; excess++) {
+          await throttle.guard({ account: 'alice', address: `192.0.2.${excess + 2}` }, async () => decided(false))
+          const rows = await storage.db.selectFrom('login_attempts').selectAll().where('key', 'like', 'account:%').execute()
+          t.strictSame(rows.map(({ failures }) => Number(failures)), [excess + 2])
+          const until = Number(rows[0]?.blocked_until)
+          delays.push(until === 0 ? null : until - clock.time)
+          const wait = excess < 0 ? 0 : Math.min(longest, delay * 2 ** excess)
+          doubled.push(wait === 0 ? null : wait)
+          clock.time += wait
+        }
+        t.strictSame(delays, doubled)
+      })
+    }
 
     await t.test('an account is counted wherever the guesses come from', async (t) => {
       const { guess } = await start(t)
@@ -137,8 +159,7 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
       let checked = 0
       const outcomes = await Promise.allSettled(Array.from({ length: 300 }, async (_, number) => await throttle.guard(
         { account: 'alice', address: `192.0.2.${number % 200}` },
-        async () => { checked++; await pause(5); return false },
-        (right) => right
+        async () => { checked++; await pause(5); return decided(false) }
       )))
       t.equal(checked, 5)
       t.equal(outcomes.filter(({ status }) => status === 'rejected').length, 295)
@@ -148,7 +169,7 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
     await t.test('who is right twenty times at once is let in twenty times', async (t) => {
       const { throttle } = await start(t)
       for (const address of ['192.0.2.1', '192.0.2.1', '192.0.2.2']) {
-        const outcomes = await Promise.allSettled(Array.from({ length: 20 }, async () => await throttle.guard({ account: 'alice', address }, async () => { await pause(5); return true }, (right) => right)))
+        const outcomes = await Promise.allSettled(Array.from({ length: 20 }, async () => await throttle.guard({ account: 'alice', address }, async () => { await pause(5); return decided(true) })))
         t.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 20)
       }
     })
@@ -156,9 +177,25 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
     await t.test('an attempt that nobody could decide is taken back', async (t) => {
       const { throttle, guess, times } = await start(t)
       await times(50, async () => {
-        await t.rejects(throttle.guard({ account: 'alice', address: '192.0.2.1' }, async () => { throw new Refusal('GW_UNAVAILABLE') }, () => false), { code: 'GW_UNAVAILABLE' })
+        await t.rejects(throttle.guard({ account: 'alice', address: '192.0.2.1' }, async () => { throw new Refusal('GW_UNAVAILABLE') }), { code: 'GW_UNAVAILABLE' })
       })
       t.equal(await guess('alice', '192.0.2.1'), 'wrong')
+    })
+
+    await t.test('an attempt that was right is taken back whatever comes of its answer', async (t) => {
+      const { throttle, guess, times } = await start(t)
+      await times(50, async () => {
+        await t.rejects(throttle.guard({ account: 'alice', address: '192.0.2.1' }, async () => ({ isRight: true, answer: async () => { throw new Refusal('GW_CREDENTIALS_INVALID') } })), { code: 'GW_CREDENTIALS_INVALID' })
+      })
+      t.equal(await guess('alice', '192.0.2.1'), 'wrong')
+    })
+
+    await t.test('of a wrong one the answer may fail, and it stays counted', async (t) => {
+      const { throttle, guess, times } = await start(t)
+      await times(5, async () => {
+        await t.rejects(throttle.guard({ account: 'alice', address: '192.0.2.1' }, async () => ({ isRight: false, answer: async () => { throw new Refusal('GW_CREDENTIALS_INVALID') } })), { code: 'GW_CREDENTIALS_INVALID' })
+      })
+      t.equal(await guess('alice', '192.0.2.1'), 1)
     })
 
     await t.test('a restart forgets nothing, and another process counts along', async (t) => {
@@ -174,18 +211,26 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
     await t.test('the count begins anew after the window, and no clock that is set back makes a delay longer than the longest', async (t) => {
       const { clock, guess, times } = await start(t)
       await times(4, async () => await guess('alice', '192.0.2.1'))
-      clock.time += config.window + 1
+      clock.time += throttleConfig.window + 1
       await times(5, async () => { t.equal(await guess('alice', '192.0.2.1'), 'wrong') })
       clock.time -= 86_400_000
       t.equal(await guess('alice', '192.0.2.1'), 60)
     })
 
+    await t.test('a configuration without delays ends those that run', async (t) => {
+      const { storage, guess, times } = await start(t)
+      await times(6, async () => await guess('alice', '192.0.2.1'))
+      t.equal(await guess('alice', '192.0.2.1'), 1)
+      const without = createThrottle({ db: storage.db, config: { ...throttleConfig, maximumDelay: 0, maximumDelayInAll: 0 }, now: () => someTime })
+      t.equal(await without.guard({ account: 'alice', address: '192.0.2.1' }, async () => decided(false)), 'wrong')
+    })
+
     await t.test('while attempts are free, nobody waits for a replica whose clock is ahead', async (t) => {
       const { storage, clock, guess, logIn, times } = await start(t)
-      const ahead = createThrottle({ db: storage.db, config, now: () => clock.time + 250 })
-      await times(4, async () => { await ahead.guard({ account: 'alice', address: '192.0.2.1' }, async () => 'wrong', () => false) })
+      const ahead = createThrottle({ db: storage.db, config: throttleConfig, now: () => clock.time + 250 })
+      await times(4, async () => { await ahead.guard({ account: 'alice', address: '192.0.2.1' }, async () => decided(false)) })
       t.equal(await logIn('alice', '192.0.2.1'), 'right')
-      await ahead.guard({ account: 'bob', address: '192.0.2.1' }, async () => 'wrong', () => false)
+      await ahead.guard({ account: 'bob', address: '192.0.2.1' }, async () => decided(false))
       t.equal(await guess('bob', '192.0.2.1'), 'wrong')
     })
 
@@ -198,7 +243,7 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
       const count = async (table: 'login_attempts' | 'known_origins') => (await storage.db.selectFrom(table).selectAll().execute()).length
       await throttle.clean()
       t.ok(await count('login_attempts') > 0)
-      clock.time += config.window + config.maximumDelay + 1
+      clock.time += throttleConfig.window + throttleConfig.maximumDelay + 1
       await throttle.clean()
       t.strictSame([await count('login_attempts'), await count('known_origins')], [0, 1])
       clock.time += 90 * 86_400_000
@@ -211,7 +256,7 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
       await logIn('bob', '192.0.2.2')
       await times(6, async () => await guess('alice', '192.0.2.1'))
       clock.time += 365 * 86_400_000
-      await createThrottle({ db: storage.db, config, now: () => clock.time, settledNow: () => someTime }).clean()
+      await createThrottle({ db: storage.db, config: throttleConfig, now: () => clock.time, settledNow: () => someTime }).clean()
       clock.time = someTime
       t.equal(await guess('alice', '192.0.2.1'), 1)
       await times(20, async () => await guess('bob', '198.51.100.1'))
@@ -231,7 +276,7 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
       }
       clock.time += 4_000
       t.equal(await logIn('bob', '203.0.113.9'), 'right', 'new here, and in after the longest delay')
-      clock.time += config.window
+      clock.time += throttleConfig.window
       for (let number = 0; number < 50; number++) t.equal(await guess(`user ${number}`, `198.51.${number}.2`), 'wrong', 'the next window has a count of its own')
     })
 
@@ -246,8 +291,7 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
       let checked = 0
       await Promise.allSettled(Array.from({ length: 400 }, async (_, number) => await throttle.guard(
         { account: `user ${number}`, address: `198.51.${number % 250}.${number}` },
-        async () => { checked++; await pause(1); return false },
-        (right) => right
+        async () => { checked++; await pause(1); return decided(false) }
       )))
       t.equal(checked, 100)
     })
@@ -267,10 +311,10 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
           return result
         },
       })
-      const throttle = createThrottle({ db, config, now: () => someTime })
+      const throttle = createThrottle({ db, config: throttleConfig, now: () => someTime })
       const began = performance.now()
       const outcomes = await Promise.all(Array.from({ length: 100 }, async (_, number) => await throttle.guard(
-        { account: `user ${number}`, address: '192.0.2.1' }, async () => true, (right) => right
+        { account: `user ${number}`, address: '192.0.2.1' }, async () => decided(true)
       ).catch((error: unknown) => error)))
       for (const outcome of outcomes) t.match(outcome, { code: 'GW_UNAVAILABLE', details: { retryAfterSeconds: 2 } })
       t.ok(performance.now() - began < 15_000, 'one after the other would be 200 s')
@@ -282,4 +326,8 @@ export function throttleContract (open: OpenStorage): (t: Test) => Promise<void>
       await t.rejects(guess('alice', '192.0.2.1'), { code: 'GW_UNAVAILABLE' })
     })
   }
+}
+
+function decided (isRight: boolean): Decision<'right' | 'wrong'> {
+  return { isRight, answer: async () => isRight ? 'right' : 'wrong' }
 }

@@ -62,7 +62,7 @@ export async function variants ({ folder, upstream, script, rounds, seconds, con
       for (const { scenario, running, tokens, rounds } of entries) {
         const measured = await measure(async () => await load({ url: running.url + (scenario.path ?? '/api/things/1'), seconds: round === 0 ? 1 : seconds, connections, tokens, ...scenario.load }, running.pids, script))
         const wanted = scenario.forged === true ? measured.requests : 0
-        if (Math.abs(measured.errors - wanted) > 0) note(`${scenario.name}: ${measured.errors} answers that are no 2xx of ${measured.requests} in round ${round}`)
+        if (measured.errors !== wanted) throw new Error(`${scenario.name}: ${measured.errors} answers of ${measured.requests} are no 2xx, instead of ${wanted}`)
         if (round > 0) rounds.push(measured)
       }
       note(`round ${round} of ${rounds}`)

@@ -3,6 +3,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose'
+import { openHmacKeyRing } from '../src/tokens/hmac-key-ring.ts'
 
 export type Algorithm = 'ES256' | 'RS256' | 'PS256' | 'EdDSA' | 'ES384' | 'HS256'
 
@@ -11,7 +12,7 @@ export interface Issuing {
   /** A folder with the private key, as `keys.directory` reads it. */
   readonly directory: string
   readonly publicKeyFile: string
-  /** RFC 7638 thumbprint; empty for HS256. */
+  /** As the gateway names the key: RFC 7638 thumbprint, or what it makes of a secret. */
   readonly kid: string
   /** For HS256. */
   readonly secret: string
@@ -27,8 +28,10 @@ export async function createIssuing (folder: string, algorithm: Algorithm): Prom
   const secret = 'a secret of the benchmark: not one for anything else'
   mkdirSync(directory, { recursive: true })
   let signing: KeyObject | Uint8Array = Buffer.from(secret)
-  let kid = ''
-  if (algorithm !== 'HS256') {
+  let kid: string
+  if (algorithm === 'HS256') {
+    kid = openHmacKeyRing({ algorithm, secret, directory: undefined }).signingKey().kid
+  } else {
     const { publicKey, privateKey } = pairOf(algorithm)
     signing = privateKey
     kid = await calculateJwkThumbprint(await exportJWK(publicKey))
@@ -44,7 +47,7 @@ export async function createIssuing (folder: string, algorithm: Algorithm): Prom
     async token (number) {
       const now = Math.floor(Date.now() / 1_000)
       return await new SignJWT({ client_id: 'gatewarden', sid: `session-${number}`, jti: `token-${number}`, roles: ['editor'] })
-        .setProtectedHeader({ alg: algorithm, typ: 'at+jwt', ...(kid === '' ? {} : { kid }) })
+        .setProtectedHeader({ alg: algorithm, typ: 'at+jwt', kid })
         .setIssuer(issuer).setAudience(audience).setSubject(`user-${number}`)
         .setIssuedAt(now).setExpirationTime(now + 7_200)
         .sign(signing)

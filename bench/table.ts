@@ -109,7 +109,7 @@ replace('docs/performance.md', [
     ]
   )),
   section<Soak>('soak', 'Millions of requests', ({ requests, seconds, newTokensPerPart, requestsPerConnection, parts }) =>
-    `${requests.toLocaleString('en')} requests in ${(seconds / 60).toFixed(0)} minutes, ${requestsPerConnection} on a connection, in ${parts.length} parts; each part brings ${newTokensPerPart.toLocaleString('en')} tokens that were not seen before, and 100,000 are remembered.\n\n` +
+    `${requests.toLocaleString('en')} requests in ${(seconds / 60).toFixed(0)} minutes, ${requestsPerConnection} on a connection, ${parts.reduce((sum, { failed }) => sum + failed, 0).toLocaleString('en')} of them not answered with 200, in ${parts.length} parts; each part brings ${newTokensPerPart.toLocaleString('en')} tokens that were not seen before, and 100,000 are remembered.\n\n` +
     table(['MB resident', ...parts.map((_, index) => String(index + 1))], (['least', 'median', 'most'] as const).map((which) => [which, ...parts.map((part) => part[which].toFixed(0))]))),
   section<Scaling>('scaling', 'Workers', ({ rows, ratio }) =>
     `A verified GET costs ${range(ratio, 2)} times as much CPU with two workers as with one process: two cores that are the gateway's own serve ${(2 / ratio.median).toFixed(2)} (${(2 / ratio.max).toFixed(2)}–${(2 / ratio.min).toFixed(2)}) times as many. Here the load and the upstream have the second core, and the requests a second are not told apart by it.\n\n` +

@@ -46,7 +46,8 @@ export async function footprint ({ folder, upstream, script, note }: Bench): Pro
   })
   const resident = () => residentMegabytes(running.pids)
   try {
-    await pause(3_000)
+    // V8 gives back what the start took while little is going on, some ten seconds later.
+    await pause(20_000)
     const idle = resident()
     note(`idle ${idle.toFixed(0)} MB`)
     const lines: string[] = []

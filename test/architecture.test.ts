@@ -24,13 +24,14 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'chores': [],
   // In a checkout's source alone.
   'helper-module': ['tsx'],
+  'heap-hint': [],
   'helper-process': ['helper-module'],
   'helper-thread': ['helper-module'],
   'config': ['config', 'routes', 'errors', 'typebox', 'yaml', 'ajv'],
   'routes': ['routes', 'errors'],
   'tokens': ['tokens', 'errors', 'steps', 'fast-jwt', 'jose', 'lru-cache'],
   'sessions': ['sessions', 'storage', 'errors', 'steps', 'kysely'],
-  'storage': ['storage', 'errors', 'steps', 'helper-module', 'helper-process', 'kysely', '@photostructure/sqlite', 'pg'],
+  'storage': ['storage', 'errors', 'steps', 'heap-hint', 'helper-module', 'helper-process', 'kysely', '@photostructure/sqlite', 'pg'],
   'credentials': ['credentials', 'sessions', 'storage', 'errors', 'steps', 'helper-thread', 'kysely', '@node-rs/argon2', '@node-rs/bcrypt', '@phc/format', 'apache-md5'],
   'gateway': ['gateway', 'routes', 'errors', 'fastify', '@fastify/http-proxy'],
   'login': ['login', 'tokens', 'errors', 'steps', 'fastify', '@fastify/formbody', 'secure-json-parse'],
@@ -40,7 +41,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'listener': ['gateway', 'errors'],
   'admin-server': ['listener', 'ops', 'fastify'],
   'attack': ['attack', 'server', 'config', 'routes', 'tokens', 'credentials', 'gateway', 'ops', 'persistent-state', 'errors', 'pino'],
-  'workers': ['workers', 'admin-server', 'server', 'config', 'ops', 'errors'],
+  'workers': ['workers', 'admin-server', 'server', 'config', 'ops', 'errors', 'heap-hint'],
 }
 
 t.test('imports point down', async (t) => {

@@ -9,6 +9,7 @@ import { loadConfig, type Loaded } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { watchFiles } from '../config/watch.ts'
 import { StartupFault } from '../errors.ts'
+import { hintAtGarbage } from '../heap-hint.ts'
 import { openLog } from '../ops/log-destination.ts'
 import { loggerOptions } from '../ops/logger.ts'
 import { openPersistentState } from '../persistent-state.ts'
@@ -42,6 +43,7 @@ export async function start ({ config: file }: ConfigOption): Promise<void> {
   }
   // Whatever the level, this line is written: others wait for it, and with port 0 it is the only place that says the address.
   log.child({}, { level: 'info' }).info({ public: gateway.publicAddress.url, admin: gateway.adminAddress.url, version: version() }, 'ready')
+  hintAtGarbage()
 }
 
 async function startProcesses (config: Config, log: Logger): Promise<Gateway> {

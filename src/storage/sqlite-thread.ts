@@ -1,6 +1,7 @@
 /** The thread that has the gateway's own SQLite file: a slow disk, or a lock of another process, stops no request. */
 import { statSync } from 'node:fs'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { hintAtGarbage } from '../heap-hint.ts'
 import { createGroupCommit, numberOf, type Answer, type Task } from './group-commit.ts'
 import { openSqlite, type SqliteConnection } from './sqlite-driver.ts'
 
@@ -26,6 +27,7 @@ const tell = (message: FromSqliteThread): void => { port.postMessage(message) }
 try {
   serve(open())
   tell({ opened: true })
+  hintAtGarbage()
 } catch (error) {
   tell({ opened: false, error: error instanceof Error ? error.message : String(error), errcode: numberOf(error) })
   port.close()

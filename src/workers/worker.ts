@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { StartupFault } from '../errors.ts'
+import { hintAtGarbage } from '../heap-hint.ts'
 import { serve, type Served } from '../server.ts'
 import type { FromWorker, Order, Started, ToWorker } from './messages.ts'
 
@@ -29,6 +30,7 @@ export function serveAsWorker (log: Logger): void {
     log.level = config.log.level
     gateway = await serve(config, { log })
     gateway.onSessionsEnd((ended) => { say({ ended }) })
+    hintAtGarbage()
     return { ...gateway.publicAddress, masterKeyCreated: gateway.masterKeyCreated }
   }
 

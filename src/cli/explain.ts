@@ -14,6 +14,7 @@ import { compileHeaderNames } from '../gateway/header-names.ts'
 import { compileIdentityHeaders } from '../gateway/identity-headers.ts'
 import { compileRequestHeaders } from '../gateway/request-headers.ts'
 import { compileTrustedProxies } from '../gateway/trusted-proxies.ts'
+import { metadataPaths } from '../login/well-known.ts'
 import { openPersistentState } from '../persistent-state.ts'
 import { createDocumentFetcher, largestDocument } from '../remote/fetch-document.ts'
 import { pathFault, pathOf } from '../routes/canonical-path.ts'
@@ -54,7 +55,7 @@ export async function explain (written: string, target: string, options: Explain
   const explanation: Explanation = { request: `${method} ${target}`, route: null, rule: null, caller: null, decision: 'forwarded', upstream: null }
   try {
     const host = hostOf(config, options.header)
-    if (isOwnEndpoint(target, host)) {
+    if (isOwnEndpoint(target, host, config.issuer)) {
       explanation.decision = 'answered by the gateway itself'
     } else {
       const found = table.find(method, target, host)
@@ -78,10 +79,10 @@ export async function explain (written: string, target: string, options: Explain
 }
 
 /** In the order of the gateway: admission, then its own endpoints, then the route table. */
-function isOwnEndpoint (target: string, host: string): boolean {
+function isOwnEndpoint (target: string, host: string, issuer: string): boolean {
   if (!isHost(host)) throw new Refusal('GW_HOST_INVALID', { reason: 'no valid Host header' })
   const path = pathOf(target)
-  if (!ownPaths.includes(path) && !/^\/auth\/sessions\/[^/]+$/.test(path)) return false
+  if (!ownPaths.includes(path) && !metadataPaths(issuer).includes(path) && !/^\/auth\/sessions\/[^/]+$/.test(path)) return false
   const fault = pathFault(target)
   if (fault !== null) throw new Refusal('GW_PATH_AMBIGUOUS', { reason: fault })
   return true

@@ -32,6 +32,10 @@ t.test('explain prints route, rule, decision, and the upstream request it would 
   t.match(await explain('GET', '/api/../admin'), { route: /^\/api \(/, decision: { status: 400, code: 'GW_PATH_AMBIGUOUS' } })
   t.match(await explain('GET', '/api', '--token', 'nonsense'), { decision: { status: 401, code: 'GW_TOKEN_INVALID' } })
   t.match(await explain('POST', '/auth/login'), { route: null, decision: 'answered by the gateway itself' })
+  // RFC 8414 §3.1: with the issuer's path behind it.
+  t.match(await explain('GET', '/.well-known/oauth-authorization-server/tenant'), { route: /^\/ /, decision: 'forwarded' })
+  const ofTenant = configFolder(t, { routes, issuer: 'https://login.example.com/tenant' })
+  t.match(JSON.parse((await cli(ofTenant, ['explain', 'GET', '/.well-known/oauth-authorization-server/tenant', '--json'])).stdout), { route: null, decision: 'answered by the gateway itself' })
 })
 
 t.test('with the token of a caller it says whether the rule lets that one through, and as whom', async (t) => {

@@ -40,16 +40,18 @@ export async function logIn (services: LoginServices, { username, password, clie
   const facts = { ...caller, client_id: clientId, account: accountTag(username) }
 
   try {
-    const tokens = await throttle.guard(attempt, async () => {
+    const { verdict, begun } = await throttle.guard(attempt, async () => {
       const verdict = canBeRight(username, password)
         ? await credentials.check({ username, password })
         : { subject: null, reason: 'credentials that nobody can have' }
       return verdict.subject === null
         ? { isRight: false, answer: async () => refuse(verdict.reason) }
-        : { isRight: true, answer: async () => await begin(verdict) }
+        : { isRight: true, answer: async () => ({ verdict, begun: await begin(verdict) }) }
     })
+    const { session_id: sessionId, ...tokens } = begun
+    audit({ ...facts, event: 'login', subject: verdict.subject.id, session_id: sessionId, source: verdict.source })
     step('login: to be answered')
-    return tokens
+    return onlyTokens(tokens)
   } catch (thrown) {
     if (thrown instanceof Refusal && thrown.code === 'GW_TOO_MANY_ATTEMPTS') audit({ ...facts, event: 'throttled', reason: thrown.details.reason ?? 'too many attempts' })
     throw thrown
@@ -60,11 +62,9 @@ export async function logIn (services: LoginServices, { username, password, clie
     throw new Refusal('GW_CREDENTIALS_INVALID', { reason })
   }
 
-  async function begin ({ subject, source, handle }: Extract<ChainVerdict, { subject: Subject }>): Promise<TokenResponse> {
+  async function begin ({ subject, handle }: Extract<ChainVerdict, { subject: Subject }>): ReturnType<LoginServices['sessions']['begin']> {
     const userAgent = request.headers['user-agent']?.slice(0, longestUserAgent) ?? null
-    const { session_id: sessionId, ...tokens } = await sessions.begin({ subject, source: handle, clientId, userAgent, address: caller.address })
-    audit({ ...facts, event: 'login', subject: subject.id, session_id: sessionId, source })
-    return onlyTokens(tokens)
+    return await sessions.begin({ subject, source: handle, clientId, userAgent, address: caller.address })
   }
 }
 

@@ -12,12 +12,15 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { WebSocket, WebSocketServer } from 'ws'
 import { gatewarden } from './contenders.ts'
 import { load } from './load.ts'
+import { limitMemory } from './machine.ts'
 import { residentMegabytes } from './process-cpu.ts'
 import type { Bench } from './run.ts'
 import { createIssuing } from './tokens.ts'
 
 /** All in megabytes resident, but for what says otherwise. */
 export interface Footprint {
+  /** Of memory, that the gateway had at all; null: what the machine has. */
+  readonly limit: number | null
   readonly idle: number
   readonly afterLoad: number
   readonly beforeTokens: number
@@ -31,14 +34,19 @@ export interface Footprint {
 /** Each takes two descriptors here and two there, and 20,000 is what a process often may have. */
 const sockets = 9_000
 const bodyBytes = 4 * 2 ** 30
+/** As k8s/base gives it: V8 makes less room for what is new where there is less. */
+const megabytes = 512
 
 export async function footprint ({ folder, upstream, script, note }: Bench): Promise<Footprint> {
   const issuing = await createIssuing(folder, 'ES256')
   const far = await openFarSide()
+  const limited = limitMemory(megabytes * 2 ** 20)
+  if (limited === null) note('without a limit of memory: this machine lets nobody make a cgroup')
   const running = await gatewarden.start({
     folder,
     upstream,
     issuing,
+    under: limited?.under ?? [],
     config: {
       limits: { connections: 2 * sockets, body: '5gb' },
       routes: [{ path: '/api', upstream, access: 'authenticated' }, { path: '/far', upstream: far.url, access: 'authenticated' }],
@@ -74,9 +82,10 @@ export async function footprint ({ folder, upstream, script, note }: Bench): Pro
     const perIdleWebSocketKilobytes = (resident() - with100000Tokens) / sockets * 1024
     note(`${sockets} idle WebSockets: ${perIdleWebSocketKilobytes.toFixed(1)} kB each`)
     for (const client of clients) client.terminate()
-    return { idle, afterLoad, beforeTokens, with100000Tokens, perIdleWebSocketKilobytes, download, upload }
+    return { limit: limited === null ? null : megabytes, idle, afterLoad, beforeTokens, with100000Tokens, perIdleWebSocketKilobytes, download, upload }
   } finally {
     await running.stop()
+    limited?.remove()
     far.close()
   }
 }

@@ -1,8 +1,9 @@
 /** What the figures were taken on, and how processes are kept apart on it. */
 import { execFileSync, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { cpus, setPriority, totalmem } from 'node:os'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 
 /** Core 0 is for whom we measure; core 1 for load and upstream. */
 export const measuredCore = 0
@@ -44,6 +45,23 @@ export async function startUpstream (program: `${string}.mjs`): Promise<{ readon
   goFirst(child)
   const [port] = await once(child.stdout, 'data') as [Buffer]
   return { url: `http://127.0.0.1:${String(port).trim()}`, stop: async () => { await stop(child) } }
+}
+
+/**
+ * A cgroup as a container has one, with so many bytes of memory: V8 makes its heap by them. `under` goes before a command. null where
+ * this machine lets nobody make one: Linux, and most often root, is needed.
+ */
+export function limitMemory (bytes: number): { readonly under: readonly string[], remove (): void } | null {
+  const [folder, limit] = existsSync('/sys/fs/cgroup/cgroup.controllers')
+    ? [`/sys/fs/cgroup/gatewarden-bench-${process.pid}`, 'memory.max']
+    : [`/sys/fs/cgroup/memory/gatewarden-bench-${process.pid}`, 'memory.limit_in_bytes']
+  try {
+    mkdirSync(folder)
+    writeFileSync(join(folder, limit), String(bytes))
+  } catch {
+    return null
+  }
+  return { under: ['sh', '-c', `echo $$ > ${join(folder, 'cgroup.procs')} && exec "$@"`, 'sh'], remove: () => { rmdirSync(folder) } }
 }
 
 /** Ends it, and waits until it has. */

@@ -98,7 +98,7 @@ replace('docs/performance.md', [
     Object.entries(starts).map(([kind, { ready, cpu, resident }]) => [kind, range(ready, 0), range(cpu, 0), range(resident, 1)])
   )),
   section<Footprint>('footprint', 'As a sidecar: memory', (result) => table(
-    ['', 'resident, MB'],
+    ['', `resident, MB${result.limit === null ? '' : `, of ${result.limit} that there are`}`],
     [
       ['idle', result.idle.toFixed(0)],
       ['after load', result.afterLoad.toFixed(0)],

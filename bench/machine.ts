@@ -59,6 +59,8 @@ export function limitMemory (bytes: number): { readonly under: readonly string[]
     mkdirSync(folder)
     writeFileSync(join(folder, limit), String(bytes))
   } catch {
+    // Made, perhaps, but without a say in memory.
+    if (existsSync(folder)) rmdirSync(folder)
     return null
   }
   return { under: ['sh', '-c', `echo $$ > ${join(folder, 'cgroup.procs')} && exec "$@"`, 'sh'], remove: () => { rmdirSync(folder) } }

@@ -51,8 +51,8 @@ t.test('what is triggered often is done at once, no sooner again than after its 
   while (begun.length < 2) await turn()
   for (let count = 0; count < 10; count++) await turn()
   const [first = 0, second = 0, ...others] = begun
-  // Node's timers count whole milliseconds.
-  t.ok(second - first > 49, `${second - first} ms`)
+  // Node's timers count whole milliseconds, by a clock that is read once a turn: one of 50 may be over after 48.
+  t.ok(second - first > 45, `${second - first} ms`)
   t.strictSame(others, [])
 })
 

@@ -11,7 +11,7 @@ import { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { WebSocket, WebSocketServer } from 'ws'
 import { gatewarden } from './contenders.ts'
-import { load } from './load.ts'
+import { load, sendEach } from './load.ts'
 import { limitMemory } from './machine.ts'
 import { residentMegabytes } from './process-cpu.ts'
 import type { Bench } from './run.ts'
@@ -73,8 +73,7 @@ export async function footprint ({ folder, upstream, script, note }: Bench): Pro
     const upload = await peak(resident, async () => { await pass(`${running.url}/far`, token, 'POST') })
     note(`after load ${afterLoad.toFixed(0)} MB; 4 GB down ${download.toFixed(0)} MB, up ${upload.toFixed(0)} MB`)
     const beforeTokens = resident()
-    // Until each has been seen once.
-    for (let seen = 0; seen < lines.length;) seen += (await load({ url: `${running.url}/api/x`, seconds: 20, connections: 16, tokens }, running.pids, script)).requests
+    await sendEach(lines.length, { url: `${running.url}/api/x`, seconds: 10, connections: 16, tokens }, running.pids, script)
     const with100000Tokens = resident()
     note(`before tokens ${beforeTokens.toFixed(0)} MB, with 100,000 of them ${with100000Tokens.toFixed(0)} MB`)
 

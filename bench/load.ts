@@ -10,6 +10,8 @@ export interface Load {
   readonly connections: number
   /** A file with one token a line; they are taken in turn. None: no Authorization. */
   readonly tokens: string | null
+  /** The first that is taken, counted from 0. */
+  readonly startAt?: number
   readonly method?: string
   readonly body?: string
   /** After each so many requests a connection is closed, and another takes its place. None: all are kept. */
@@ -35,6 +37,7 @@ local method, path, body, perConnection
 function init(args)
   method, path, perConnection = args[2], args[3], tonumber(args[4])
   if args[1] ~= "-" then for line in io.lines(args[1]) do tokens[#tokens + 1] = "Bearer " .. line end end
+  at = tonumber(args[6])
   if tonumber(args[5]) > 0 then body = string.rep("x", tonumber(args[5])) end
   wrk.headers["Accept"] = "application/json"
   wrk.headers["User-Agent"] = "wrk"
@@ -72,12 +75,12 @@ export async function writeScript (folder: string): Promise<string> {
 }
 
 /** `pids`: whose CPU counts. */
-export async function load ({ url, seconds, connections, tokens, method = 'GET', body = '', requestsPerConnection = 0 }: Load, pids: readonly number[], scriptFile: string): Promise<Measured> {
+export async function load ({ url, seconds, connections, tokens, startAt = 0, method = 'GET', body = '', requestsPerConnection = 0 }: Load, pids: readonly number[], scriptFile: string): Promise<Measured> {
   const { origin, pathname } = new URL(url)
   const before = cpuMicroseconds(pids)
   const { stdout } = await promisify(execFile)('taskset', [
     '-c', String(otherCore), 'wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', scriptFile, origin,
-    '--', tokens ?? '-', method, pathname, String(requestsPerConnection), String(body.length),
+    '--', tokens ?? '-', method, pathname, String(requestsPerConnection), String(body.length), String(startAt),
   ])
   const used = cpuMicroseconds(pids) - before
   const line = /^\{.*\}$/m.exec(stdout)?.[0]
@@ -92,5 +95,15 @@ export async function load ({ url, seconds, connections, tokens, method = 'GET',
     p99: p99 / 1_000,
     p999: p999 / 1_000,
     errors: status + failed,
+  }
+}
+
+/** Until each of so many tokens has been sent and answered. Throws where one is refused. */
+export async function sendEach (many: number, how: Load, pids: readonly number[], scriptFile: string): Promise<void> {
+  for (let sent = 0; sent < many;) {
+    const { requests, errors } = await load({ ...how, startAt: sent }, pids, scriptFile)
+    if (errors > 0) throw new Error(`${errors} answers of ${requests} are no 2xx`)
+    // As many may be under way at the end as there are connections, and among those that were answered a gap.
+    sent += Math.max(requests - how.connections, 0)
   }
 }

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { spread } from './comparison.ts'
 import { gatewarden, type Running } from './contenders.ts'
-import { load, type Load, type Measured } from './load.ts'
+import { load, sendEach, type Load, type Measured } from './load.ts'
 import type { Bench } from './run.ts'
 import { createIssuing, type Algorithm, type Issuing } from './tokens.ts'
 
@@ -56,11 +56,13 @@ export async function variants ({ folder, upstream, script, rounds, seconds, con
         running = await gatewarden.start({ folder: join(folder, String(instances.size)), upstream, issuing, config: scenario.config?.(upstream) ?? {} })
         instances.set(key, running)
       }
-      entries.push({ scenario, running, tokens: await tokenFile(folder, scenario, issuing, entries.length), rounds: [] })
+      const tokens = await tokenFile(folder, scenario, issuing, entries.length)
+      if (tokens !== null && (scenario.tokens ?? 1) > 1 && scenario.forged !== true) await sendEach(scenario.tokens ?? 1, { url: running.url + (scenario.path ?? '/api/things/1'), seconds: 10, connections, tokens }, running.pids, script)
+      entries.push({ scenario, running, tokens, rounds: [] })
     }
     for (let round = 0; round <= rounds; round++) {
       for (const { scenario, running, tokens, rounds } of entries) {
-        const measured = await measure(async () => await load({ url: running.url + (scenario.path ?? '/api/things/1'), seconds: round === 0 ? 1 : seconds, connections, tokens, ...scenario.load }, running.pids, script))
+        const measured = await measure(async () => await load({ url: running.url + (scenario.path ?? '/api/things/1'), seconds: round === 0 ? 1 : seconds, connections, tokens, startAt: Math.floor(Math.random() * (scenario.tokens ?? 1)), ...scenario.load }, running.pids, script))
         const wanted = scenario.forged === true ? measured.requests : 0
         if (measured.errors !== wanted) throw new Error(`${scenario.name}: ${measured.errors} answers of ${measured.requests} are no 2xx, instead of ${wanted}`)
         if (round > 0) rounds.push(measured)

@@ -212,8 +212,10 @@ async function openApplication (config: Config, lasting: Lasting) {
         return revocations.isEnded(sessionId)
       }
   const mint = createAccessTokenMint({ keyRing, issuer, audience, lifetime: accessToken.lifetime, now, isForeignSubject: trustedIssuers.isForeignSubject })
+  const table = compileRoutes(config)
+  const claims = claimsInUse(config, table)
   const cache = createVerifierCache(
-    createVerifier({ keyRing, issuer, audience, clockTolerance: accessToken.clockTolerance, now, foreignReader: trustedIssuers.readerOf }),
+    createVerifier({ keyRing, issuer, audience, clockTolerance: accessToken.clockTolerance, now, claimsInUse: claims, foreignReader: trustedIssuers.readerOf }),
     { size: accessToken.cacheSize, clockTolerance: accessToken.clockTolerance, isEnded, now }
   )
   keyRing.onChange(cache.clear)
@@ -223,13 +225,12 @@ async function openApplication (config: Config, lasting: Lasting) {
   const hasher = createPasswordHasher(config.passwords)
   const credentials = await openCredentialChain({ config, db, now, hasher, openDatabase: openUserDatabase, openEndpoint: openUserEndpoint, warn: (message) => { log.warn(message) } })
   const throttle = createThrottle({ db, config: config.throttle, now, settledNow })
-  const table = compileRoutes(config)
   const sessions = createSessionService({
     db,
     mint,
     refreshTokenKey: masterKey.derive('refresh-token'),
     findSubject: credentials.find,
-    attributeClaims: claimsInUse(config, table),
+    attributeClaims: claims,
     graceWindow: refreshToken.graceWindow,
     lifetime: refreshToken.lifetime,
     accessTokenLifetime: accessToken.lifetime,
@@ -325,7 +326,7 @@ async function openApplication (config: Config, lasting: Lasting) {
   }
 }
 
-/** Only what some identity header or some rule asks for is put into access tokens; the rest stays in storage. */
+/** What some identity header or some rule asks for: that alone is put into access tokens, the rest stays in storage; and that alone is remembered of one. */
 function claimsInUse (config: Config, { routes }: RouteTable): string[] {
   const named = [config.identity.headers, ...routes.map((route) => route.identityHeaders)].flatMap((mapping) => Object.values(mapping))
   const demanded = config.routes.flatMap(({ access }) => typeof access === 'string' ? [] : Object.keys(access.claims ?? {}))

@@ -33,6 +33,22 @@ t.test('a reload takes over as a whole: routes change, tokens and sessions go on
   t.equal(refreshed.status, 200)
 })
 
+t.test('a reload that asks for another claim of a token has it, also of one that was remembered', async (t) => {
+  const { gateway, get, upstream } = await start(t)
+  const { access_token: token } = await gateway.login()
+  const told = async () => {
+    t.equal((await get('/api/x', token)).status, 200)
+    const { headers } = upstream.seen.at(-1) ?? {}
+    return [headers?.['x-client'], typeof headers?.['x-user-id']]
+  }
+  const [api, open] = gateway.config.routes
+  t.strictSame(await told(), [undefined, 'string'])
+  await gateway.gateway.reload(changed(gateway.config, { routes: [{ ...api, identity: { headers: { 'X-Client': 'client_id' } } }, open] }))
+  t.strictSame(await told(), ['gatewarden', 'undefined'])
+  await gateway.gateway.reload(gateway.config)
+  t.strictSame(await told(), [undefined, 'string'])
+})
+
 t.test('a request under way at a reload is answered, and its connection goes on', async (t) => {
   let release: () => void = () => {}
   const slow = createServer((_request, response) => { release = () => { response.end('done') } })

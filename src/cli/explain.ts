@@ -152,7 +152,7 @@ function upstreamRequest ({ method, target, route, identity, config, table, sent
       identity: table.routes.flatMap((one) => Object.keys(one.identityHeaders)),
       reservedPrefixes: config.identity.reservedPrefixes,
     }),
-    identityHeaders: compileIdentityHeaders(route.identityHeaders),
+    addIdentityHeaders: compileIdentityHeaders(route.identityHeaders),
     trustedProxies: compileTrustedProxies(config.trustedProxies),
     forwardAuthorization: route.forwardAuthorization,
   })

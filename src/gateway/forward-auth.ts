@@ -3,7 +3,7 @@ import { Refusal } from '../errors.ts'
 import type { RouteTable } from '../routes/compile.ts'
 import type { Identity } from '../tokens/identity.ts'
 import { compileHeaderNames } from './header-names.ts'
-import { compileIdentityHeaders } from './identity-headers.ts'
+import { compileIdentityHeaders, type Mapping } from './identity-headers.ts'
 import type { TrustedProxies } from './trusted-proxies.ts'
 
 export interface ForwardAuthOptions {
@@ -12,8 +12,6 @@ export interface ForwardAuthOptions {
   /** `headers`: header → claim, where no route says otherwise. */
   readonly identity: { readonly headers: Mapping, readonly reservedPrefixes: readonly string[] }
 }
-
-type Mapping = Readonly<Record<string, string>>
 
 /** `ForwardAuth` of login/verify.ts, which asks it. */
 export function compileForwardAuth ({ table, trustedProxies, identity }: ForwardAuthOptions) {
@@ -36,8 +34,12 @@ export function compileForwardAuth ({ table, trustedProxies, identity }: Forward
 }
 
 function identityPairs (mapping: Mapping): (identity: Identity) => [name: string, value: string][] {
-  const identityHeaders = compileIdentityHeaders(mapping)
-  return (identity) => inPairs(identityHeaders(identity))
+  const addIdentityHeaders = compileIdentityHeaders(mapping)
+  return function pairs (identity) {
+    const flat: string[] = []
+    addIdentityHeaders(flat, identity)
+    return inPairs(flat)
+  }
 }
 
 function inPairs (flat: readonly string[]): [string, string][] {

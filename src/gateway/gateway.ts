@@ -67,7 +67,7 @@ function compileLastStep (options: GatewayOptions): LastStep {
     const requestHeaders = compileRequestHeaders({
       names,
       trustedProxies,
-      identityHeaders: compileIdentityHeaders(route.identityHeaders),
+      addIdentityHeaders: compileIdentityHeaders(route.identityHeaders),
       forwardAuthorization: route.forwardAuthorization,
     })
     const shared = { names, requestHeaders, live: options.live, observer: options.observe(route), tokenGrace: timeouts.tokenGrace }

@@ -1,29 +1,28 @@
 /** 4  what an upstream is told about the caller: one route's mapping, compiled; values that no header can split. */
-import type { Identity } from '../tokens/identity.ts'
+import { claimOf, type Identity } from '../tokens/identity.ts'
 
-/** Identity → flat name, value list. Nothing for a claim that the token does not have. */
-export type IdentityHeaders = (identity: Identity) => readonly string[]
+/** Header → claim. */
+export type Mapping = Readonly<Record<string, string>>
 
-export function compileIdentityHeaders (mapping: Readonly<Record<string, string>>): IdentityHeaders {
-  const headers = Object.entries(mapping)
-  // An identity lives in the token cache and serves many requests: its headers are made once.
-  const made = new WeakMap<Identity, readonly string[]>()
-  return function identityHeaders (identity) {
-    let list = made.get(identity)
-    if (list === undefined) {
-      list = headers.flatMap(([name, claim]) => {
-        const value = headerValue(claimOf(identity, claim))
-        return value === null ? [] : [name, value]
-      })
-      made.set(identity, list)
+/** Adds name after value to a flat list. Nothing for a claim that the token does not have. */
+export type AddIdentityHeaders = (headers: string[], identity: Identity) => void
+
+export function compileIdentityHeaders (mapping: Mapping): AddIdentityHeaders {
+  const names = Object.keys(mapping)
+  const claims = Object.values(mapping)
+  // Whoever claims the same shares the object (tokens/verifier.ts), and then what was made of it.
+  const made = new WeakMap<Identity['claims'], readonly (string | null)[]>()
+  return function addIdentityHeaders (headers, identity) {
+    let values = made.get(identity.claims)
+    if (values === undefined) {
+      values = claims.map((claim) => claim === 'sub' ? null : headerValue(claimOf(identity, claim)))
+      made.set(identity.claims, values)
     }
-    return list
+    for (let index = 0; index < names.length; index++) {
+      const value = claims[index] === 'sub' ? headerValue(identity.subject) : values[index]
+      if (value !== null) headers.push(names[index] ?? '', value ?? '')
+    }
   }
-}
-
-function claimOf (identity: Identity, claim: string): unknown {
-  if (claim === 'sub') return identity.subject
-  return Object.hasOwn(identity.claims, claim) ? identity.claims[claim] : undefined
 }
 
 /**
@@ -32,6 +31,8 @@ function claimOf (identity: Identity, claim: string): unknown {
  * back exactly the claim and no value can end a line or a list item.
  */
 export function headerValue (claim: unknown): string | null {
+  // What nearly every subject is, which is asked in each request.
+  if (typeof claim === 'string' && PLAIN.test(claim)) return claim
   if (Array.isArray(claim)) {
     const items = claim.filter(isScalar)
     return items.length === 0 ? null : items.map((item) => encode(String(item), LIST_UNSAFE)).join(',')
@@ -39,6 +40,7 @@ export function headerValue (claim: unknown): string | null {
   return isScalar(claim) ? encode(String(claim), UNSAFE) : null
 }
 
+const PLAIN = /^[!-$&-~]*$/
 // A space may not stand at the end; looked for from the first of a row alone, or a row in the middle would take its square.
 const UNSAFE = /^ +|(?<! ) +$|[^\x20-\x7e]+|%/g
 const LIST_UNSAFE = /^ +|(?<! ) +$|[^\x20-\x7e]+|[%,]/g

@@ -5,12 +5,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { Identity } from '../tokens/identity.ts'
 import { isHeader, nominated, without, type HeaderNames } from './header-names.ts'
-import type { IdentityHeaders } from './identity-headers.ts'
+import type { AddIdentityHeaders } from './identity-headers.ts'
 import { peerAddress, type TrustedProxies } from './trusted-proxies.ts'
 
 export interface RequestHeaderOptions {
   readonly names: HeaderNames
-  readonly identityHeaders: IdentityHeaders
+  readonly addIdentityHeaders: AddIdentityHeaders
   readonly trustedProxies: TrustedProxies
   readonly forwardAuthorization: boolean
 }
@@ -19,7 +19,7 @@ export interface RequestHeaderOptions {
 export type RequestHeaders = (request: IncomingMessage, requestId: string, identity: Identity | null) => string[]
 
 export function compileRequestHeaders (options: RequestHeaderOptions): RequestHeaders {
-  const { names, identityHeaders, trustedProxies, forwardAuthorization } = options
+  const { names, addIdentityHeaders, trustedProxies, forwardAuthorization } = options
   return function requestHeaders (request, requestId, identity) {
     const raw = request.rawHeaders
     let headers: string[] = []
@@ -38,7 +38,7 @@ export function compileRequestHeaders (options: RequestHeaderOptions): RequestHe
 
     addForwarded(headers, request, trustedProxies)
     headers.push('X-Request-Id', requestId)
-    if (identity !== null) headers.push(...identityHeaders(identity))
+    if (identity !== null) addIdentityHeaders(headers, identity)
     return headers
   }
 }

@@ -1,6 +1,6 @@
 /** What a route demands of its caller: access from the configuration → a decision over an identity. */
 import type { AccessConfig } from '../config/schema.ts'
-import type { Identity } from '../tokens/identity.ts'
+import { claimOf, type Identity } from '../tokens/identity.ts'
 
 export interface Access {
   /** Whether a token is needed (`required`), used if there is one (`optional`), or not looked at (`none`). */
@@ -43,7 +43,6 @@ function ruleRequirements ({ roles, scopes, claims }: Rule): Requirement[] {
 }
 
 function claimMatches (identity: Identity, claim: string, wanted: readonly unknown[]): boolean {
-  if (!Object.hasOwn(identity.claims, claim)) return false
-  const value = identity.claims[claim]
+  const value = claimOf(identity, claim)
   return Array.isArray(value) ? value.some((one) => wanted.includes(one)) : wanted.includes(value)
 }

@@ -10,8 +10,15 @@ export interface Identity {
   readonly expiresAt: number
   readonly roles: readonly string[]
   readonly scopes: readonly string[]
-  /** Every claim of the token, deeply frozen: one object serves many requests. */
+  /** Of the token's claims those that somebody asks for, deeply frozen: one object serves many requests, and all who claim the same. */
   readonly claims: Readonly<Record<string, unknown>>
+}
+
+/** undefined for a claim that the token does not have. */
+export function claimOf (identity: Identity, claim: string): unknown {
+  // The id as upstreams see it, which for other issuers' users is not what the token says.
+  if (claim === 'sub') return identity.subject
+  return Object.hasOwn(identity.claims, claim) ? identity.claims[claim] : undefined
 }
 
 /** Turns a token into the identity it proves, or throws a Refusal. Synchronous: it runs on every request. */

@@ -8,7 +8,7 @@ import { ecdsaFault } from './ecdsa-signature.ts'
 import type { Identity, Verify } from './identity.ts'
 import type { KeyRing, VerifyingKey } from './key-ring.ts'
 import { requiredForeignClaims } from './foreign-token.ts'
-import { readOwnClaims, requiredClaims } from './own-claims.ts'
+import { isListOfText, readOwnClaims, requiredClaims } from './own-claims.ts'
 import { readStrictJwt, type ReadForeign } from './strict-jwt.ts'
 
 export interface VerifierOptions {
@@ -18,6 +18,8 @@ export interface VerifierOptions {
   /** Milliseconds. */
   readonly clockTolerance: number
   readonly now: () => number
+  /** Claims that an identity keeps: what no header and no rule asks for would only take memory. All of them, where nothing is said. */
+  readonly claimsInUse?: readonly string[]
   /** How the tokens of another trusted issuer are read, by their `iss`; undefined for everybody else's. */
   readonly foreignReader?: (iss: unknown) => ReadForeign | undefined
 }
@@ -32,11 +34,12 @@ interface PreparedKey {
  * Strict, and remembers nothing of any token. Throws GW_TOKEN_EXPIRED for a token that was good, GW_TOKEN_INVALID for every
  * other one, and GW_KEYS_UNAVAILABLE where nobody can tell, for another issuer's keys are not known.
  */
-export function createVerifier ({ keyRing, issuer, audience, clockTolerance, now, foreignReader }: VerifierOptions): Verify {
+export function createVerifier ({ keyRing, issuer, audience, clockTolerance, now, claimsInUse, foreignReader }: VerifierOptions): Verify {
   // By the key's own object: one that left the ring takes its verifier with it.
   const prepared = new WeakMap<VerifyingKey, PreparedKey>()
   const keyOf = (kid: string): VerifyingKey | undefined => keyRing.verifyingKey(kid)
   const expected = { issuer, audience }
+  const keep = claimsInUse === undefined ? (identity: Identity) => identity : createKeeper(claimsInUse)
 
   function preparedFor (key: VerifyingKey, iss: string | null): PreparedKey {
     const known = prepared.get(key)
@@ -60,7 +63,7 @@ export function createVerifier ({ keyRing, issuer, audience, clockTolerance, now
     if (issuedAt * 1000 > time + clockTolerance) throw badForNow('issued in the future')
     if (notBefore !== null && notBefore * 1000 > time + clockTolerance) throw badForNow('not valid yet')
     if (hasExpired(identity, time, clockTolerance)) throw new BadToken('expired', { code: 'GW_TOKEN_EXPIRED', forGood: false })
-    return identity
+    return keep(identity)
   }
 
   return function verifyOrRefuse (token) {
@@ -72,6 +75,40 @@ export function createVerifier ({ keyRing, issuer, audience, clockTolerance, now
       throw new BadToken('cannot be verified', { forGood: false, cause: error })
     }
   }
+}
+
+/** Of what many tokens say alike: so much is held at once. */
+const mostShared = 1_000
+
+/**
+ * An identity without the claims that nobody asks for. Who says the same as others shares it with them: of a hundred thousand tokens
+ * that are remembered most differ in their users and sessions alone.
+ */
+function createKeeper (claimsInUse: readonly string[]): (identity: Identity) => Identity {
+  // Of `sub` an identity has the subject.
+  const names = claimsInUse.filter((name) => name !== 'sub')
+  const shared = new Map<string, Pick<Identity, 'roles' | 'scopes' | 'claims'>>()
+
+  function share (said: Pick<Identity, 'roles' | 'scopes' | 'claims'>): typeof said {
+    if (!Object.values(said.claims).every(isTextOrList)) return said
+    const text = JSON.stringify(said)
+    const known = shared.get(text)
+    if (known !== undefined) return known
+    if (shared.size === mostShared) shared.clear()
+    shared.set(text, said)
+    return said
+  }
+
+  return function keep ({ subject, issuer, sessionId, expiresAt, ...all }) {
+    const kept = names.filter((name) => Object.hasOwn(all.claims, name)).map((name) => [name, all.claims[name]] as const)
+    const { roles, scopes, claims } = share({ roles: all.roles, scopes: all.scopes, claims: Object.freeze(Object.fromEntries(kept)) })
+    return Object.freeze({ subject, issuer, sessionId, expiresAt, roles, scopes, claims })
+  }
+}
+
+/** Of these JSON tells any two apart; not so of numbers: 1e400 is written as null. */
+function isTextOrList (claim: unknown): boolean {
+  return typeof claim === 'string' || isListOfText(claim)
 }
 
 /** RFC 7519 §4.1.4: on or after `exp` it is over; the tolerance is for clocks that differ. Times in ms. */

@@ -40,7 +40,7 @@ function requestOf (headers: readonly (readonly [string, string])[]): IncomingMe
 }
 
 const names = compileHeaderNames(options)
-const compiled = { names, identityHeaders: compileIdentityHeaders(mapping), forwardAuthorization: false }
+const compiled = { names, addIdentityHeaders: compileIdentityHeaders(mapping), forwardAuthorization: false }
 
 await t.test('no spelling speaks for us', async (t) => {
   const requestHeaders = compileRequestHeaders({ ...compiled, trustedProxies: compileTrustedProxies([]) })

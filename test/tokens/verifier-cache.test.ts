@@ -41,20 +41,41 @@ await t.test('keeps tokens apart that differ in one character', async (t) => {
 
 await t.test('looks at the whole token, whatever end it shares with one that is remembered', async (t) => {
   let checks = 0
-  const identities: Record<string, Partial<Identity>> = { one: { subject: 'user-1' }, two: { subject: 'user-2' } }
+  const subjects: Readonly<Record<string, string>> = { 'head.one.': 'user-1', 'head.two.': 'user-2', 'more.one.': 'user-3', 'head.on': 'user-4' }
   const verify: Verify = (token) => {
     checks++
-    const identity = identities[token.slice(0, 3)]
-    if (identity === undefined) throw new BadToken('forged', { forGood: true })
-    return { sessionId: null, expiresAt: Infinity, ...identity } as Identity
+    const subject = subjects[token.slice(0, -end.length)]
+    if (subject === undefined) throw new BadToken('forged', { forGood: true })
+    return { subject, issuer: 'i', sessionId: null, expiresAt: Infinity, roles: [], scopes: [], claims: {} }
   }
   const cache = createVerifierCache(verify, { size: 10, clockTolerance: 0, isEnded: () => false, now: () => someTime })
   const end = 'x'.repeat(100)
-  for (const [token, subject] of [['one', 'user-1'], ['two', 'user-2'], ['two', 'user-2'], ['one', 'user-1']] as const) t.equal(cache.verify(token + end).subject, subject)
+  const starts = Object.entries(subjects)
+  // Each is asked for after each other one, and twice.
+  for (const [start, subject] of starts) {
+    for (const [other, its] of starts) {
+      for (const [asked, expected] of [[start, subject], [other, its], [other, its]] as const) t.equal(cache.verify(asked + end).subject, expected, `${asked} after ${start} and ${other}`)
+    }
+  }
+  checks = 0
+  for (const [token, subject] of [['head.one.', 'user-1'], ['head.two.', 'user-2'], ['head.two.', 'user-2'], ['head.one.', 'user-1']] as const) t.equal(cache.verify(token + end).subject, subject)
   t.equal(checks, 3, 'the later of the two is the one that is remembered')
-  t.throws(() => cache.verify(`six${end}`), { code: 'GW_TOKEN_INVALID' })
-  t.equal(cache.verify(`one${end}`).subject, 'user-1')
-  t.equal(checks, 4, 'a bad one pushes out nobody')
+  for (const start of ['head.six.', 'six.one.', 'head.one', 'head..one.', '.one.', '']) t.throws(() => cache.verify(start + end), { code: 'GW_TOKEN_INVALID' }, start)
+  checks = 0
+  t.equal(cache.verify(`head.one.${end}`).subject, 'user-1')
+  t.equal(checks, 0, 'a bad one pushes out nobody')
+})
+
+await t.test('keeps a token of whatever first part, however many there are', async (t) => {
+  let checks = 0
+  const identity: Identity = { subject: 'corp|1', issuer: 'https://corp.test', sessionId: null, expiresAt: Infinity, roles: [], scopes: [], claims: {} }
+  const cache = createVerifierCache(() => {
+    checks++
+    return identity
+  }, { size: 1_000, clockTolerance: 0, isEnded: () => false, now: () => someTime })
+  const tokens = Array.from({ length: 250 }, (_, number) => `head-${number}.payload-${number}.${String(number).padStart(86, 's')}`)
+  for (const token of [...tokens, ...tokens]) t.equal(cache.verify(token), identity)
+  t.strictSame([checks, cache.stats()], [250, { hits: 250, misses: 250, refused: 0, size: 250 }])
 })
 
 await t.test('refuses an ended session at its next request, remembered or not', async (t) => {
@@ -73,8 +94,8 @@ await t.test('refuses an ended session at its next request, remembered or not', 
 await t.test('asks nothing of sessions for a token that has none', async (t) => {
   const identity: Identity = { subject: 'corp|1', issuer: 'https://corp.test', sessionId: null, expiresAt: someTime / 1000 + 60, roles: [], scopes: [], claims: {} }
   const cache = createVerifierCache(() => identity, { size: 1, clockTolerance: 0, isEnded: () => true, now: () => someTime })
-  t.equal(cache.verify('x'), identity)
-  t.equal(cache.verify('x'), identity)
+  t.equal(cache.verify('h.p.x'), identity)
+  t.equal(cache.verify('h.p.x'), identity)
 })
 
 await t.test('remembers a bad token for as long as it must be bad', async (t) => {

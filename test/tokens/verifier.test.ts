@@ -38,6 +38,33 @@ await t.test('with a key ring of one ES256 key', async (t) => {
     t.ok(frozen(identity))
   })
 
+  await t.test('keeps of the claims those that are in use, and who says the same shares what was read', async (t) => {
+    const keeping = createVerifier({ keyRing, issuer, audience, clockTolerance: tolerance, now: () => time, claimsInUse: ['sub', 'roles', 'tenant', 'level'] })
+    const identityOf = (claims: Record<string, unknown>) => keeping(validToken(pen, someTime, { roles: ['reader'], ...claims }))
+    const one = identityOf({ sub: 'one', sid: 'session-1', tenant: 'acme', email: 'a@b.c' })
+    t.strictSame(one, { subject: 'one', issuer, sessionId: 'session-1', expiresAt: someTime / 1000 + 300, roles: ['reader'], scopes: [], claims: { roles: ['reader'], tenant: 'acme' } })
+    t.ok(Object.isFrozen(one) && Object.isFrozen(one.claims) && Object.isFrozen(one.claims['roles']))
+
+    const other = identityOf({ sub: 'two', sid: 'session-2', tenant: 'acme' })
+    t.strictSame([other.subject, other.sessionId], ['two', 'session-2'])
+    t.ok(other.claims === one.claims && other.roles === one.roles && other.scopes === one.scopes)
+    for (const claims of [{ tenant: 'other' }, { tenant: ['acme'] }, {}, { tenant: 'acme', roles: ['reader', 'editor'] }, { tenant: 'acme', scope: 'read' }]) {
+      t.not(identityOf(claims).claims, one.claims, JSON.stringify(claims))
+    }
+    // As JSON they are written alike.
+    t.strictSame([identityOf({ level: null }).claims['level'], keeping(forge(pen, goodHeader(pen), JSON.stringify(goodClaims(someTime)).replace('{', '{"level":1e400,'))).claims['level']], [null, Infinity])
+  })
+
+  await t.test('shares no more than a thousand at once', async (t) => {
+    const keeping = createVerifier({ keyRing, issuer, audience, clockTolerance: tolerance, now: () => time, claimsInUse: ['tenant'] })
+    const claimsOf = (tenant: string) => keeping(validToken(pen, someTime, { tenant })).claims
+    const first = claimsOf('first')
+    t.equal(claimsOf('first'), first)
+    for (let number = 0; number < 1_000; number++) claimsOf(`tenant-${number}`)
+    t.not(claimsOf('first'), first)
+    t.same(claimsOf('first'), first)
+  })
+
   await t.test('gives no roles and no scopes where the token has none', async (t) => {
     const { roles: _, ...claims } = goodClaims(someTime)
     const identity = verify(forge(pen, goodHeader(pen), claims))

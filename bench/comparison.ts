@@ -5,7 +5,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gatewarden, peers, type Contender, type Running } from './contenders.ts'
-import { load, type Measured } from './load.ts'
+import { load, warm, type Measured } from './load.ts'
 import type { Bench } from './run.ts'
 import { createIssuing } from './tokens.ts'
 
@@ -57,14 +57,14 @@ export async function comparison ({ folder, upstream, script, rounds, seconds, c
     }
     for (const entry of entries) await check(entry)
 
-    // Round 0 warms everybody up, and does not count.
-    for (let round = 0; round <= rounds; round++) {
+    for (const { running, path, tokens } of entries) await warm({ url: running.url + path, seconds: 2, connections, tokens }, running.pids, script)
+    for (let round = 1; round <= rounds; round++) {
       for (const { name, running, path, tokens, rounds } of entries) {
-        const measured = await measure(async () => await load({ url: running.url + path, seconds: round === 0 ? 2 : seconds, connections, tokens }, running.pids, script))
+        const measured = await measure(async () => await load({ url: running.url + path, seconds, connections, tokens }, running.pids, script))
         if (measured.errors > 0) note(`${name}: ${measured.errors} errors in round ${round}`)
-        if (round > 0) rounds.push(measured)
+        rounds.push(measured)
       }
-      if (round > 0) note(`round ${round}: ${entries.map(({ name, rounds }) => `${name} ${rounds.at(-1)?.cpu.toFixed(1)} µs`).join(', ')}`)
+      note(`round ${round}: ${entries.map(({ name, rounds }) => `${name} ${rounds.at(-1)?.cpu.toFixed(1)} µs`).join(', ')}`)
     }
   } finally {
     for (const { running } of entries) await running.stop()

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { spread } from './comparison.ts'
 import { gatewarden, type Running } from './contenders.ts'
-import { load, sendEach, type Load, type Measured } from './load.ts'
+import { load, sendEach, warm, type Load, type Measured } from './load.ts'
 import type { Bench } from './run.ts'
 import { createIssuing, type Algorithm, type Issuing } from './tokens.ts'
 
@@ -44,6 +44,8 @@ export async function variants ({ folder, upstream, script, rounds, seconds, con
   const issuings = new Map<string, Issuing>()
   const entries: { scenario: Scenario, running: Running, tokens: string | null, rounds: Measured[] }[] = []
   const instances = new Map<string, Running>()
+  // From any of its tokens on, or a short load would bring the first of them alone.
+  const loadOf = ({ scenario, running, tokens }: typeof entries[number]): Load => ({ url: running.url + (scenario.path ?? '/api/things/1'), seconds, connections, tokens, startAt: Math.floor(Math.random() * (scenario.tokens ?? 1)), ...scenario.load })
   try {
     for (const scenario of scenarios) {
       const algorithm = scenario.algorithm ?? 'ES256'
@@ -60,12 +62,14 @@ export async function variants ({ folder, upstream, script, rounds, seconds, con
       if (tokens !== null && (scenario.tokens ?? 1) > 1 && scenario.forged !== true) await sendEach(scenario.tokens ?? 1, { url: running.url + (scenario.path ?? '/api/things/1'), seconds: 10, connections, tokens }, running.pids, script)
       entries.push({ scenario, running, tokens, rounds: [] })
     }
-    for (let round = 0; round <= rounds; round++) {
-      for (const { scenario, running, tokens, rounds } of entries) {
-        const measured = await measure(async () => await load({ url: running.url + (scenario.path ?? '/api/things/1'), seconds: round === 0 ? 1 : seconds, connections, tokens, startAt: Math.floor(Math.random() * (scenario.tokens ?? 1)), ...scenario.load }, running.pids, script))
+    for (const entry of entries) await warm({ ...loadOf(entry), seconds: 2 }, entry.running.pids, script)
+    for (let round = 1; round <= rounds; round++) {
+      for (const entry of entries) {
+        const { scenario, running, rounds } = entry
+        const measured = await measure(async () => await load(loadOf(entry), running.pids, script))
         const wanted = scenario.forged === true ? measured.requests : 0
         if (measured.errors !== wanted) throw new Error(`${scenario.name}: ${measured.errors} answers of ${measured.requests} are no 2xx, instead of ${wanted}`)
-        if (round > 0) rounds.push(measured)
+        rounds.push(measured)
       }
       note(`round ${round} of ${rounds}`)
     }

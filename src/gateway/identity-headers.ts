@@ -1,5 +1,6 @@
 /** 4  what an upstream is told about the caller: one route's mapping, compiled; values that no header can split. */
-import { claimOf, type Identity } from '../tokens/identity.ts'
+import { claimOf } from '../routes/access.ts'
+import type { Identity } from '../tokens/identity.ts'
 
 /** Header → claim. */
 export type Mapping = Readonly<Record<string, string>>

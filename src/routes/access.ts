@@ -1,6 +1,6 @@
 /** What a route demands of its caller: access from the configuration → a decision over an identity. */
 import type { AccessConfig } from '../config/schema.ts'
-import { claimOf, type Identity } from '../tokens/identity.ts'
+import type { Identity } from '../tokens/identity.ts'
 
 export interface Access {
   /** Whether a token is needed (`required`), used if there is one (`optional`), or not looked at (`none`). */
@@ -45,4 +45,11 @@ function ruleRequirements ({ roles, scopes, claims }: Rule): Requirement[] {
 function claimMatches (identity: Identity, claim: string, wanted: readonly unknown[]): boolean {
   const value = claimOf(identity, claim)
   return Array.isArray(value) ? value.some((one) => wanted.includes(one)) : wanted.includes(value)
+}
+
+/** undefined for a claim that the token does not have. */
+export function claimOf (identity: Identity, claim: string): unknown {
+  // The id as upstreams see it, which for other issuers' users is not what the token says.
+  if (claim === 'sub') return identity.subject
+  return Object.hasOwn(identity.claims, claim) ? identity.claims[claim] : undefined
 }

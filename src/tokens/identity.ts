@@ -14,12 +14,5 @@ export interface Identity {
   readonly claims: Readonly<Record<string, unknown>>
 }
 
-/** undefined for a claim that the token does not have. */
-export function claimOf (identity: Identity, claim: string): unknown {
-  // The id as upstreams see it, which for other issuers' users is not what the token says.
-  if (claim === 'sub') return identity.subject
-  return Object.hasOwn(identity.claims, claim) ? identity.claims[claim] : undefined
-}
-
 /** Turns a token into the identity it proves, or throws a Refusal. Synchronous: it runs on every request. */
 export type Verify = (token: string) => Identity

@@ -53,7 +53,7 @@ export async function startLogin (t: Test, changes: ConfigChanges = {}) {
   const revocations = await openRevocations({ storage, rememberFor: accessToken.lifetime + accessToken.clockTolerance, now })
   const mint = createAccessTokenMint({ keyRing, issuer: iss, audience, lifetime: accessToken.lifetime, now })
   const cache = createVerifierCache(
-    createVerifier({ keyRing, issuer: iss, audience, clockTolerance: accessToken.clockTolerance, now }),
+    createVerifier({ keyRing, issuer: iss, audience, clockTolerance: accessToken.clockTolerance, claimsInUse: ['sub', 'roles'], now }),
     { size: 100, clockTolerance: accessToken.clockTolerance, isEnded: revocations.isEnded, now }
   )
   const hasher = createPasswordHasher(config.passwords)

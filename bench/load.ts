@@ -104,12 +104,12 @@ export async function warm (how: Load, pids: readonly number[], scriptFile: stri
   for (const until = Date.now() + 15_000; answered < 20_000 && Date.now() < until;) answered += (await load(how, pids, scriptFile)).requests
 }
 
-/** Until each of so many tokens has been sent and answered. Throws where one is refused. */
+/** Until each of so many tokens has been sent. Throws where one is refused. */
 export async function sendEach (many: number, how: Load, pids: readonly number[], scriptFile: string): Promise<void> {
   for (let sent = 0; sent < many;) {
     const { requests, errors } = await load({ ...how, startAt: sent }, pids, scriptFile)
     if (errors > 0) throw new Error(`${errors} answers of ${requests} are no 2xx`)
-    // As many may be under way at the end as there are connections, and among those that were answered a gap.
+    // At the end a connection may still wait for its answer; what it asked last is asked again.
     sent += Math.max(requests - how.connections, 0)
   }
 }

@@ -34,7 +34,7 @@ export async function start ({ folder, upstream, rounds, measure, note }: Bench)
   const url = `http://127.0.0.1:${port}/readyz`
   const bare = ['-e', `require('node:http').createServer((_, response) => response.end()).listen(${port}, '127.0.0.1')`]
   const again = mkdtempSync(join(folder, 'again-'))
-  // As the image brings it (docs/decisions/0020), with the last variable that is set there.
+  // What the Dockerfile sets, of which docs/decisions/0020 tells.
   const compiled = { NODE_COMPILE_CACHE: join(folder, 'compile-cache'), NODE_COMPILE_CACHE_PORTABLE: '1', MALLOC_ARENA_MAX: '1' }
   const kinds: Readonly<Record<string, { readonly core: number | string, readonly command: () => readonly string[], readonly env?: Readonly<Record<string, string>> }>> = {
     'bare Node, one core': { core: measuredCore, command: () => bare },

@@ -20,9 +20,6 @@ export const requiredClaims = ['iss', 'sub', 'aud', 'exp', 'iat', 'sid'] as cons
 /** Seconds: no access token lives for longer. A time in milliseconds fails by this, and so does one that means "for ever". */
 export const longestLife = 366 * 24 * 3600
 
-/** Of roles and scopes, as most tokens have of one or the other. */
-const none: readonly string[] = Object.freeze([])
-
 const longestText = 512
 /** Control characters, line and paragraph separators, lone surrogates: no name has them, and headers and logs break on them. */
 // eslint-disable-next-line no-control-regex -- they are what is looked for
@@ -56,8 +53,8 @@ export function readOwnClaims (claims: Readonly<Record<string, unknown>>, expect
       issuer: expected.issuer,
       sessionId: sid,
       expiresAt: exp,
-      roles: roles === undefined ? none : Object.freeze(roles),
-      scopes: scope === undefined ? none : Object.freeze(scope.split(' ').filter((word) => word !== '')),
+      roles: Object.freeze(roles ?? []),
+      scopes: Object.freeze(scope === undefined ? [] : scope.split(' ').filter((word) => word !== '')),
       claims: deepFreeze(claims),
     }),
     issuedAt: iat,

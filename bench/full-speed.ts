@@ -1,14 +1,14 @@
 /**
  * Measures only while the machine is itself. One that is shared, or hot, gives now and then a fifth of its cores for a minute,
- * and the process that is measured then has the same CPU time on its account for a fifth of the work. So a fixed loop is run on
- * both cores before and after; a measurement with a slow loop beside it is thrown away and made again, whatever came out.
+ * and the process that is measured then has the same CPU time on its account for a fifth of the work. So a fixed piece of work is
+ * done on both cores before and after; a measurement beside which that was slow is thrown away and made again, whatever came out.
  */
 import { once } from 'node:events'
 import { resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { measuredCore, otherCore, spawnOn, stop } from './machine.ts'
 
-/** Of the best that the loop has been seen to take: clocks come and go by half, and are what rounds and spreads are for. */
+/** Of the least time that the work has been seen to take: clocks come and go by half, and are what rounds and spreads are for. */
 const slack = 1.7
 const patience = 600_000
 
@@ -21,16 +21,16 @@ export interface FullSpeed {
 }
 
 export async function openFullSpeed (): Promise<FullSpeed> {
-  const loops = [measuredCore, otherCore].map((core) => spawnOn(core, [process.execPath, resolve(import.meta.dirname, 'pace.mjs')], { stdio: ['pipe', 'pipe', 'inherit'] }))
+  const paces = [measuredCore, otherCore].map((core) => spawnOn(core, [process.execPath, resolve(import.meta.dirname, 'pace.mjs')], { stdio: ['pipe', 'pipe', 'inherit'] }))
   const count = { kept: 0, thrownAway: 0 }
   let best = Infinity
 
-  /** The slower core's loop, in milliseconds. */
+  /** Milliseconds of the slower core. */
   async function pace (): Promise<number> {
     const both: number[] = []
     // One after the other: two at once are what some machines slow down for.
-    for (const { stdin, stdout } of loops) {
-      if (stdin === null || stdout === null) throw new Error('a loop without pipes')
+    for (const { stdin, stdout } of paces) {
+      if (stdin === null || stdout === null) throw new Error('a pacemaker without pipes')
       stdin.write('\n')
       const [line] = await once(stdout, 'data') as [Buffer]
       both.push(Number.parseFloat(String(line)))
@@ -65,10 +65,10 @@ export async function openFullSpeed (): Promise<FullSpeed> {
         }
         count.thrownAway++
       }
-      throw new Error(`the machine has been slower than ${best.toFixed(0)} ms a loop for ten minutes`)
+      throw new Error(`the machine has been slower than ${best.toFixed(0)} ms for the same work for ten minutes`)
     },
     async close () {
-      for (const loop of loops) await stop(loop)
+      for (const process of paces) await stop(process)
     },
   }
 }

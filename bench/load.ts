@@ -101,7 +101,7 @@ export async function load ({ url, seconds, connections, tokens, startAt = 0, me
 /** Until V8 has compiled what runs often: after so many requests, or seconds, on a machine at a third of its speed. */
 export async function warm (how: Load, pids: readonly number[], scriptFile: string): Promise<void> {
   let answered = 0
-  for (const until = Date.now() + 15_000; answered < 20_000 && Date.now() < until;) answered += (await load(how, pids, scriptFile)).requests
+  for (const until = Date.now() + 15_000; answered < 100_000 && Date.now() < until;) answered += (await load(how, pids, scriptFile)).requests
 }
 
 /** Until each of so many tokens has been sent. Throws where one is refused. */

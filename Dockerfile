@@ -67,5 +67,7 @@ ENV GATEWARDEN_HEALTH_URL=http://127.0.0.1:9090/livez
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
   CMD ["node", "-e", "fetch(process.env.GATEWARDEN_HEALTH_URL).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["node", "/app/dist/cli.js"]
+# V8 starts four helpers on however few cores; where there is one, its collections would wait for the turns of each
+# (docs/decisions/0024).
+ENTRYPOINT ["node", "--v8-pool-size=1", "/app/dist/cli.js"]
 CMD ["start", "--config", "/etc/gatewarden/config.yaml"]

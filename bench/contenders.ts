@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { stringify } from 'yaml'
+import { execForm, readStages, texts } from '../test/deploy/dockerfile.ts'
 import { freePort } from '../test/helpers/free-port.ts'
 import { allCores, measuredCore, spawnOn, stop, which } from './machine.ts'
 import { audience, issuer, type Issuing } from './tokens.ts'
@@ -31,7 +32,7 @@ export interface StartOptions {
   readonly config?: Record<string, unknown>
   /** What runs the contender, as valgrind with its options. */
   readonly under?: readonly string[]
-  /** For Node, as --cpu-prof. */
+  /** For Node, as --cpu-prof, beside those of the image. */
   readonly nodeArguments?: readonly string[]
   /** Not pinned: hashing has a core to itself, as it would. */
   readonly bothCores?: boolean
@@ -46,8 +47,15 @@ export const gatewarden: Contender = {
   missing: () => existsSync(join(root, 'dist/cli.js')) ? null : 'npm run build',
   async start ({ under = [], nodeArguments = [], bothCores = false, ...options }) {
     const { file, port } = await writeGatewayConfig(options)
-    return await running(spawnOn(bothCores ? allCores : measuredCore, [...under, process.execPath, ...nodeArguments, join(root, 'dist/cli.js'), 'start', '--config', file]), port)
+    return await running(spawnOn(bothCores ? allCores : measuredCore, [...under, process.execPath, ...imageNodeOptions(), ...nodeArguments, join(root, 'dist/cli.js'), 'start', '--config', file]), port)
   },
+}
+
+/** What Node is told in the image: what is measured is what is shipped. */
+export function imageNodeOptions (): readonly string[] {
+  const [entry = ''] = texts(readStages().at(-1) ?? { image: '', name: null, instructions: [] }, 'ENTRYPOINT')
+  const [, ...words] = execForm(entry) ?? []
+  return words.filter((word) => word.startsWith('--'))
 }
 
 /** As the gateway is shipped, metrics and log on: all that is said here is what has no default. */

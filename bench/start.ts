@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { stringify } from 'yaml'
 import { spread, type Spread } from './comparison.ts'
+import { imageNodeOptions } from './contenders.ts'
 import { allCores, measuredCore, spawnOn, stop } from './machine.ts'
 import { cpuMicroseconds, residentMegabytes } from './process-cpu.ts'
 import type { Bench } from './run.ts'
@@ -42,8 +43,8 @@ export async function start ({ folder, upstream, rounds, measure, note }: Bench)
     'one core': { core: measuredCore, command: () => gatewarden(again, upstream) },
     'two cores': { core: allCores, command: () => gatewarden(again, upstream) },
     // Node 20 keeps nothing compiled: there they are the two above.
-    'one core, as in the image': { core: measuredCore, command: () => gatewarden(again, upstream), env: compiled },
-    'two cores, as in the image': { core: allCores, command: () => gatewarden(again, upstream), env: compiled },
+    'one core, as in the image': { core: measuredCore, command: () => [...imageNodeOptions(), ...gatewarden(again, upstream)], env: compiled },
+    'two cores, as in the image': { core: allCores, command: () => [...imageNodeOptions(), ...gatewarden(again, upstream)], env: compiled },
   }
   const begun: Record<string, Begun[]> = {}
   // The first round makes the keys and fills the page cache.

@@ -300,7 +300,7 @@ export const configSchema = Type.Object({
   passwords: section('How passwords are kept and checked.', {
     memory: size('19mb', 'argon2id: memory of one hash.'),
     iterations: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'argon2id: passes.' }),
-    concurrency: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'Hashes at a time: a login flood takes no more.' }),
+    concurrency: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'Hashes at a time: a login flood takes no more. Never more than there are cores.' }),
     queue: Type.Integer({ minimum: 0, default: 100, description: 'Hashes waiting; one more is answered 503.' }),
     queueTimeout: duration('5s', 'Longest wait in that queue; after it 503.'),
     minimumLength: Type.Integer({ minimum: 1, default: 8, description: 'Of a new password, in characters.' }),

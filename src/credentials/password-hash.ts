@@ -1,5 +1,6 @@
 /** The one kind of password hash that is written, the check of every kind that is read, and the bulkhead that all go through. */
 import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import type { Config } from '../config/schema.ts'
 import { createHelperThreads } from '../helper-thread.ts'
 import { createBulkhead } from './bulkhead.ts'
@@ -21,8 +22,9 @@ export interface PasswordHasher {
 /** One set for the process: an application after a reload goes on with those that are there. */
 const threads = createHelperThreads<HashTask, string | boolean>('credentials/hash-thread')
 
-export function createPasswordHasher (config: Config['passwords']): PasswordHasher {
-  const bulkhead = createBulkhead(config)
+/** `cores`: no more hashes run at a time. Each goes through megabytes, and two on one core would push each other out of its caches. */
+export function createPasswordHasher (config: Config['passwords'], cores = availableParallelism()): PasswordHasher {
+  const bulkhead = createBulkhead({ ...config, concurrency: Math.min(config.concurrency, cores) })
   // In KiB.
   const parameters = { memoryCost: Math.max(8, Math.floor(config.memory / 1024)), timeCost: config.iterations, parallelism: 1 }
   const nobodys = hashOfNothing(parameters)

@@ -103,6 +103,16 @@ t.test('no more at a time than configured, no more waiting, none for long; who i
   t.strictSame(busy.stats(), { running: 0, queued: 0, rejected: 3 })
 })
 
+t.test('no more at a time than there are cores', async (t) => {
+  const config = { ...defaults.passwords, memory: 64 * 1024 ** 2, concurrency: 3 }
+  for (const [cores, running] of [[1, 1], [2, 2], [64, 3]] as const) {
+    const hasher = createPasswordHasher(config, cores)
+    const hashes = Array.from({ length: 4 }, async () => await hasher.hash(password))
+    t.strictSame(hasher.stats(), { running, queued: 4 - running, rejected: 0 }, `${cores} cores`)
+    await Promise.all(hashes)
+  }
+})
+
 t.test('no check stops the requests, of whatever kind the hash is', async (t) => {
   for (const hash of [`$6$rounds=200000$saltsalt$${'a'.repeat(86)}`, await bcryptHash(password, 11), await createPasswordHasher({ ...defaults.passwords, memory: 64 * 1024 ** 2, iterations: 8 }).hash(password)]) {
     let turns = 0

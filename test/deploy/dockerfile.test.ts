@@ -44,7 +44,7 @@ t.test('it runs as nobody, by number, so that Kubernetes can tell', async (t) =>
 })
 
 t.test('it is the process that gets the signals', async (t) => {
-  t.strictSame(execForm(texts(final, 'ENTRYPOINT')[0] ?? ''), ['node', '/app/dist/cli.js'])
+  t.strictSame(execForm(texts(final, 'ENTRYPOINT')[0] ?? ''), ['node', '--v8-pool-size=1', '/app/dist/cli.js'])
   t.strictSame(execForm(texts(final, 'CMD')[0] ?? ''), ['start', '--config', '/etc/gatewarden/config.yaml'])
   t.equal(texts(final, 'WORKDIR').at(-1), '/etc/gatewarden', 'other commands find the same file')
   t.strictSame(texts(final, 'STOPSIGNAL'), ['SIGTERM'])

@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { stringify } from 'yaml'
 import { execForm, readStages, texts } from '../test/deploy/dockerfile.ts'
 import { freePort } from '../test/helpers/free-port.ts'
-import { allCores, measuredCore, spawnOn, stop, which } from './machine.ts'
+import { measuredCore, spawnOn, stop, which } from './machine.ts'
 import { audience, issuer, type Issuing } from './tokens.ts'
 
 export interface Running {
@@ -34,8 +34,6 @@ export interface StartOptions {
   readonly under?: readonly string[]
   /** For Node, as --cpu-prof, beside those of the image. */
   readonly nodeArguments?: readonly string[]
-  /** Not pinned: hashing has a core to itself, as it would. */
-  readonly bothCores?: boolean
 }
 
 const root = resolve(import.meta.dirname, '..')
@@ -45,9 +43,9 @@ export const gatewarden: Contender = {
   name: 'Gatewarden',
   verifies: 'ES256',
   missing: () => existsSync(join(root, 'dist/cli.js')) ? null : 'npm run build',
-  async start ({ under = [], nodeArguments = [], bothCores = false, ...options }) {
+  async start ({ under = [], nodeArguments = [], ...options }) {
     const { file, port } = await writeGatewayConfig(options)
-    return await running(spawnOn(bothCores ? allCores : measuredCore, [...under, process.execPath, ...imageNodeOptions(), ...nodeArguments, join(root, 'dist/cli.js'), 'start', '--config', file]), port)
+    return await running(spawnOn(measuredCore, [...under, process.execPath, ...imageNodeOptions(), ...nodeArguments, join(root, 'dist/cli.js'), 'start', '--config', file]), port)
   },
 }
 

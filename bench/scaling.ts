@@ -1,46 +1,66 @@
 /**
- * What a verified GET costs with two workers, beside what it costs with one process. Of two cores the load and the upstream take one,
- * so that twice the requests cannot be seen here; but workers share nothing on a request's way, and where a request costs as much CPU
- * with two of them, two cores that are the gateway's own serve twice as many.
+ * What a verified GET costs with two workers, beside what it costs with two gateways that know nothing of each other, all on one core: of
+ * two, the load and the upstream need the other. Two gateways on a core of each one's own serve twice what one does; so do two workers,
+ * where a request costs as much with them. What taking turns on one core costs, both pay here; what they would cost each other on two,
+ * in memory's bandwidth and the kernel's locks, neither does.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { spread, type Spread } from './comparison.ts'
 import { gatewarden, type Running } from './contenders.ts'
-import { load, type Measured } from './load.ts'
+import { load, warm, type Measured } from './load.ts'
 import type { Bench } from './run.ts'
 import { createIssuing } from './tokens.ts'
 
 export interface Scaling {
-  readonly rows: readonly { readonly workers: number, readonly cpu: Spread, readonly perSecond: Spread }[]
-  /** CPU of a request with two workers / with one. */
+  /** Microseconds of CPU of a request. */
+  readonly rows: readonly { readonly what: string, readonly cpu: Spread }[]
+  /** CPU of a request with two workers / with two gateways. */
   readonly ratio: Spread
 }
+
+/** `connections`: how many times as many as for one process. */
+interface Entry { readonly what: string, readonly gateways: readonly Running[], readonly connections: number, readonly cpu: number[] }
 
 export async function scaling ({ folder, upstream, script, rounds, seconds, connections, measure, note }: Bench): Promise<Scaling> {
   const issuing = await createIssuing(folder, 'ES256')
   const tokens = join(folder, 'token')
   writeFileSync(tokens, `${await issuing.token(1)}\n`)
-  const entries: { workers: number, running: Running, rounds: Measured[] }[] = []
+  const started: Running[] = []
+  const start = async (workers: number) => {
+    const running = await gatewarden.start({ folder: join(folder, `gateway-${started.length}`), upstream, issuing, config: { workers } })
+    started.push(running)
+    return running
+  }
   try {
-    for (const workers of [1, 2]) {
-      entries.push({ workers, running: await gatewarden.start({ folder: join(folder, `workers-${workers}`), upstream, issuing, config: { workers }, bothCores: true }), rounds: [] })
-    }
-    // Round 0 warms both up, and does not count.
-    for (let round = 0; round <= rounds; round++) {
-      for (const { running, rounds } of entries) {
-        const measured = await measure(async () => await load({ url: `${running.url}/api/things/1`, seconds, connections, tokens }, running.pids, script))
-        if (measured.errors > 0) throw new Error(`${measured.errors} errors`)
-        if (round > 0) rounds.push(measured)
+    const [one, other, workers] = [await start(1), await start(1), await start(2)]
+    const entries: Entry[] = [
+      { what: 'one gateway', gateways: [one], connections: 1, cpu: [] },
+      { what: 'two gateways', gateways: [one, other], connections: 1, cpu: [] },
+      { what: 'one gateway of two workers', gateways: [workers], connections: 2, cpu: [] },
+    ]
+    const how = ({ url }: Running, times: number) => ({ url: `${url}/api/things/1`, seconds, connections: connections * times, tokens })
+    // Twice for two workers, who each get half of it.
+    for (const running of [one, other, workers, workers]) await warm(how(running, 1), running.pids, script)
+    for (let round = 1; round <= rounds; round++) {
+      for (const { gateways, connections, cpu } of entries) {
+        cpu.push(await measure(async () => together(await Promise.all(gateways.map(async (running) => await load(how(running, connections), running.pids, script))))))
       }
-      if (round > 0) note(`round ${round}: ${entries.map(({ workers, rounds }) => `${workers}: ${rounds.at(-1)?.cpu.toFixed(1)} µs, ${rounds.at(-1)?.perSecond.toFixed(0)}/s`).join(', ')}`)
+      note(`round ${round}: ${entries.map(({ what, cpu }) => `${what} ${cpu.at(-1)?.toFixed(1)} µs`).join(', ')}`)
+    }
+    const [, apart, asWorkers] = entries
+    return {
+      rows: entries.map(({ what, cpu }) => ({ what, cpu: spread(cpu) })),
+      ratio: spread((asWorkers?.cpu ?? []).map((cpu, round) => cpu / (apart?.cpu[round] ?? NaN))),
     }
   } finally {
-    for (const { running } of entries) await running.stop()
+    for (const running of started) await running.stop()
   }
-  const [one, two] = entries
-  return {
-    rows: entries.map(({ workers, rounds }) => ({ workers, cpu: spread(rounds.map(({ cpu }) => cpu)), perSecond: spread(rounds.map(({ perSecond }) => perSecond)) })),
-    ratio: spread((two?.rounds ?? []).map(({ cpu }, round) => cpu / (one?.rounds[round]?.cpu ?? NaN))),
-  }
+}
+
+/** Microseconds of CPU for one of all their requests. */
+function together (measured: readonly Measured[]): number {
+  if (measured.some(({ errors }) => errors > 0)) throw new Error('not each request was answered with a 2xx')
+  const requests = measured.reduce((sum, { requests }) => sum + requests, 0)
+  return measured.reduce((sum, { cpu, requests }) => sum + cpu * requests, 0) / requests
 }

@@ -52,8 +52,14 @@ export async function soon<Result> (milliseconds: number, look: () => Promise<Re
   }
 }
 
+interface UseAllAlong {
+  /** Resolves when so many more have been answered. */
+  another (many: number): Promise<void>
+  stop (): Promise<{ readonly count: number, readonly others: readonly (number | string)[], readonly slowest: number }>
+}
+
 /** Verified requests, one after the other, until `stop`: how many there were, what else than 200 was answered, and how long the slowest took. */
-export function useAllAlong (running: Running, token: string): { stop (): Promise<{ readonly count: number, readonly others: readonly (number | string)[], readonly slowest: number }> } {
+export function useAllAlong (running: Running, token: string): UseAllAlong {
   let stopped = false
   const others: (number | string)[] = []
   let count = 0
@@ -69,6 +75,9 @@ export function useAllAlong (running: Running, token: string): { stop (): Promis
     }
   })()
   return {
+    async another (many) {
+      for (const until = count + many; count < until;) await pause(10)
+    },
     async stop () {
       stopped = true
       await going

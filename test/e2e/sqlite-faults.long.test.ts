@@ -27,6 +27,7 @@ async function cannotWrite (t: Test, running: Running, { begin, end }: { readonl
   t.match(await logIn(running), refused)
   t.match(await refresh(running, before.refresh_token), refused, 'and again')
   t.match(await ready(running), { status: 503, body: { checks: { storage: 'failed', keys: 'ok' } } })
+  await traffic.another(3)
   end()
   // With no grace window: had one of those that failed been written after all, this would be reuse.
   t.match(await refresh(running, before.refresh_token), { status: 200 }, 'the token that was answered 503 is as good as before')
@@ -34,7 +35,6 @@ async function cannotWrite (t: Test, running: Running, { begin, end }: { readonl
   t.equal((await ready(running)).status, 200)
   const { others, count } = await traffic.stop()
   t.strictSame(others, [], `${count} verified requests went on`)
-  t.ok(count > 3)
 }
 
 t.test('the disk is full, and has room again', async (t) => {

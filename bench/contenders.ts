@@ -51,8 +51,9 @@ export const gatewarden: Contender = {
 
 /** What Node is told in the image: what is measured is what is shipped. */
 export function imageNodeOptions (): readonly string[] {
-  const [entry = ''] = texts(readStages().at(-1) ?? { image: '', name: null, instructions: [] }, 'ENTRYPOINT')
-  const [, ...words] = execForm(entry) ?? []
+  const [entry = ''] = readStages().flatMap((stage) => texts(stage, 'ENTRYPOINT'))
+  const words = execForm(entry)
+  if (words === null) throw new Error(`an ENTRYPOINT that a shell reads: ${entry}`)
   return words.filter((word) => word.startsWith('--'))
 }
 

@@ -21,7 +21,7 @@ export interface FullSpeed {
 }
 
 export async function openFullSpeed (): Promise<FullSpeed> {
-  const paces = [measuredCore, otherCore].map((core) => spawnOn(core, [process.execPath, resolve(import.meta.dirname, 'pace.mjs')], { stdio: ['pipe', 'pipe', 'inherit'] }))
+  const pacemakers = [measuredCore, otherCore].map((core) => spawnOn(core, [process.execPath, resolve(import.meta.dirname, 'pace.mjs')], { stdio: ['pipe', 'pipe', 'inherit'] }))
   const count = { kept: 0, thrownAway: 0 }
   let best = Infinity
 
@@ -29,7 +29,7 @@ export async function openFullSpeed (): Promise<FullSpeed> {
   async function pace (): Promise<number> {
     const both: number[] = []
     // One after the other: two at once are what some machines slow down for.
-    for (const { stdin, stdout } of paces) {
+    for (const { stdin, stdout } of pacemakers) {
       if (stdin === null || stdout === null) throw new Error('a pacemaker without pipes')
       stdin.write('\n')
       const [line] = await once(stdout, 'data') as [Buffer]
@@ -68,7 +68,7 @@ export async function openFullSpeed (): Promise<FullSpeed> {
       throw new Error(`the machine has been slower than ${best.toFixed(0)} ms for the same work for ten minutes`)
     },
     async close () {
-      for (const process of paces) await stop(process)
+      for (const pacemaker of pacemakers) await stop(pacemaker)
     },
   }
 }

@@ -24,7 +24,7 @@ const rate = 250
 const chains = 64
 /** Clients that log in where nobody is to be turned away: there is always one to be hashed for. */
 const clients = 4
-/** Seconds of each kind before the first round: a login is rare, and its code takes hundreds of them to be compiled. */
+/** Seconds of each kind before the first round: a login is rare, and its code takes thousands of them to be compiled. */
 const warming = 30
 
 interface Steady {

@@ -109,7 +109,7 @@ replace('docs/performance.md', [
     ]
   )),
   section<Soak>('soak', 'Millions of requests', ({ requests, seconds, newTokensPerPart, requestsPerConnection, parts }) =>
-    `${requests.toLocaleString('en')} requests in ${(seconds / 60).toFixed(0)} minutes, ${requestsPerConnection} on a connection, ${parts.reduce((sum, { failed }) => sum + failed, 0).toLocaleString('en')} of them not answered with 200, in ${parts.length} parts; each part brings ${newTokensPerPart.toLocaleString('en')} tokens that were not seen before, and 100,000 are remembered.\n\n` +
+    `${requests.toLocaleString('en')} requests (\`--requests\` says how many at least) in ${(seconds / 60).toFixed(0)} minutes, ${requestsPerConnection} on a connection, ${parts.reduce((sum, { failed }) => sum + failed, 0).toLocaleString('en')} of them not answered with 200, in ${parts.length} parts; each part brings ${newTokensPerPart.toLocaleString('en')} tokens that were not seen before, and 100,000 are remembered.\n\n` +
     table(['MB resident', ...parts.map((_, index) => String(index + 1))], (['least', 'median', 'most'] as const).map((which) => [which, ...parts.map((part) => part[which].toFixed(0))]))),
   section<Scaling>('scaling', 'Workers', ({ rows, ratio }) =>
     `All on one core; load and upstream have the other. A verified GET costs ${range(ratio, 2)} times as much CPU with two workers as with two gateways that know nothing of each other, who on two cores serve twice what one serves on one: two workers ${(2 / ratio.median).toFixed(2)} (${(2 / ratio.max).toFixed(2)}–${(2 / ratio.min).toFixed(2)}) times as much. What taking turns on one core costs, both pay here.\n\n` +

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { hash as bcrypt } from '@node-rs/bcrypt'
 import { hash as argon2Hash } from '@node-rs/argon2'
 import t from 'tap'
@@ -111,6 +112,11 @@ t.test('no more at a time than there are cores', async (t) => {
     t.strictSame(hasher.stats(), { running, queued: 4 - running, rejected: 0 }, `${cores} cores`)
     await Promise.all(hashes)
   }
+  const here = Math.min(availableParallelism(), 8)
+  const asked = createPasswordHasher({ ...config, memory: 1024 ** 2, concurrency: 8 })
+  const hashes = Array.from({ length: 9 }, async () => await asked.hash(password))
+  t.strictSame(asked.stats(), { running: here, queued: 9 - here, rejected: 0 }, 'of this machine, where nothing is said')
+  await Promise.all(hashes)
 })
 
 t.test('no check stops the requests, of whatever kind the hash is', async (t) => {
